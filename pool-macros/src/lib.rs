@@ -1,0 +1,1 @@
+//! Macros of the `pool-runtime` crate.

@@ -1,0 +1,157 @@
+//! What a user may ask for a job: [`Priority`], [`RetryPolicy`], and the terms they add up to.
+//!
+//! Precedence is call, then attribute, then pool; `Terms::resolve` is the one place that knows it.
+
+use std::time::Duration;
+
+/// Which queue a job waits in. Higher ones are handed to workers first;
+/// within one priority it is first come, first served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Priority {
+    /// After everything else.
+    Low,
+    /// The default.
+    #[default]
+    Normal,
+    /// Before everything else.
+    High,
+}
+
+/// How often, when and after what a job is tried again.
+///
+/// Crashes and timeouts are retried by default, panics are not. Cancelled and killed
+/// jobs, jobs past their deadline and a job's own `Err` are never retried.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use pool::RetryPolicy;
+///
+/// let policy = RetryPolicy::attempts(3)
+///     .backoff(Duration::from_millis(100), 2.0, Duration::from_secs(5))
+///     .on_panic(true);
+/// ```
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[must_use = "a policy does nothing until it is given to a call or to a builder"]
+pub struct RetryPolicy {
+    pub(crate) attempts: u32,
+    pub(crate) initial: Duration,
+    pub(crate) factor: f64,
+    pub(crate) max: Duration,
+    pub(crate) on_panic: bool,
+    pub(crate) on_crash: bool,
+    pub(crate) on_timeout: bool,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        RetryPolicy::attempts(1)
+    }
+}
+
+impl RetryPolicy {
+    /// Up to `n` attempts in all: the first try counts, and zero is taken as one.
+    pub const fn attempts(n: u32) -> Self {
+        RetryPolicy {
+            attempts: if n == 0 { 1 } else { n },
+            initial: Duration::ZERO,
+            factor: 1.0,
+            max: Duration::ZERO,
+            on_panic: false,
+            on_crash: true,
+            on_timeout: true,
+        }
+    }
+
+    /// Waits `initial` before the second attempt, `factor` times as long before each
+    /// further one, never longer than `max`; plus up to a tenth of that by chance,
+    /// so that jobs that failed together do not come back together.
+    ///
+    /// A factor that is not a number, or below one, is taken as one.
+    pub const fn backoff(mut self, initial: Duration, factor: f64, max: Duration) -> Self {
+        self.initial = initial;
+        self.factor = if factor >= 1.0 { factor } else { 1.0 };
+        self.max = max;
+        self
+    }
+
+    /// Whether a panic is tried again (not by default: the same input mostly panics again).
+    pub const fn on_panic(mut self, retry: bool) -> Self {
+        self.on_panic = retry;
+        self
+    }
+
+    /// Whether a crash of the worker is tried again (by default it is).
+    pub const fn on_crash(mut self, retry: bool) -> Self {
+        self.on_crash = retry;
+        self
+    }
+
+    /// Whether a timeout is tried again (by default it is).
+    pub const fn on_timeout(mut self, retry: bool) -> Self {
+        self.on_timeout = retry;
+        self
+    }
+
+    /// The wait after `failed` attempts, without its jitter.
+    pub(crate) fn delay_after(&self, failed: u32) -> Duration {
+        let exponent = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
+        let wanted = self.initial.as_secs_f64() * self.factor.powi(exponent);
+        Duration::try_from_secs_f64(wanted).map_or(self.max, |wait| wait.min(self.max))
+    }
+}
+
+/// What one source (a call, an attribute) asks for; `None` leaves it to the next one.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct JobOptions {
+    /// `Some(None)`: explicitly without a timeout.
+    pub timeout: Option<Option<Duration>>,
+    /// Counted from `submit` or `push`.
+    pub deadline: Option<Duration>,
+    /// How long a job that was asked to stop may go on.
+    pub grace: Option<Duration>,
+    /// The queue it waits in.
+    pub priority: Option<Priority>,
+    /// When and how often it is tried again.
+    pub retry: Option<RetryPolicy>,
+}
+
+impl JobOptions {
+    /// Nothing asked for.
+    pub const NONE: JobOptions =
+        JobOptions { timeout: None, deadline: None, grace: None, priority: None, retry: None };
+
+    /// `self` where it says something, else `other`.
+    pub(crate) fn or(self, other: JobOptions) -> JobOptions {
+        JobOptions {
+            timeout: self.timeout.or(other.timeout),
+            deadline: self.deadline.or(other.deadline),
+            grace: self.grace.or(other.grace),
+            priority: self.priority.or(other.priority),
+            retry: self.retry.or(other.retry),
+        }
+    }
+}
+
+/// What holds for one job once every source was asked.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Terms {
+    pub(crate) priority: Priority,
+    /// Per attempt, from the moment the job can run.
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) retry: RetryPolicy,
+}
+
+impl Terms {
+    /// `options` where they say something, else what the pool says.
+    pub(crate) fn resolve(options: JobOptions, pool: &Terms) -> Terms {
+        Terms {
+            priority: options.priority.unwrap_or(pool.priority),
+            timeout: options.timeout.unwrap_or(pool.timeout),
+            grace: options.grace.unwrap_or(pool.grace),
+            retry: options.retry.unwrap_or(pool.retry),
+        }
+    }
+}

@@ -1,0 +1,154 @@
+//! What goes into the scheduler and what comes out of it.
+//!
+//! The doc on each variant is its promise. Hands perform actions in the order in which they
+//! come; [`Action::Recall`] is answered by [`Event::Recalled`] before anything else is fed.
+
+use std::time::Duration;
+
+use crate::error::WorkerExit;
+
+/// A moment, counted from the start of the pool. The scheduler reads no clock: it is told.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Time(u64);
+
+impl Time {
+    /// The moment `since_start` after the start.
+    pub(crate) fn after_start(since_start: Duration) -> Time {
+        Time(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
+    }
+
+    /// How long after the start this is.
+    pub(crate) fn since_start(self) -> Duration {
+        Duration::from_nanos(self.0)
+    }
+
+    /// `earlier` to `self`, zero if it is the other way round.
+    pub(crate) fn since(self, earlier: Time) -> Duration {
+        Duration::from_nanos(self.0.saturating_sub(earlier.0))
+    }
+}
+
+impl std::ops::Add<Duration> for Time {
+    type Output = Time;
+
+    fn add(self, wait: Duration) -> Time {
+        Time(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
+    }
+}
+
+/// One life of one worker: the slot is stable, the generation grows with each launch,
+/// so that news of a past life is known as such.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct WorkerId {
+    pub(crate) slot: u32,
+    pub(crate) generation: u32,
+}
+
+/// A job the scheduler holds. A key of a job that has ended matches nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct JobKey {
+    pub(crate) index: u32,
+    pub(crate) generation: u32,
+}
+
+/// What a worker answered for the first job of its window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// An output (or a refusal by the worker that no retry would change).
+    Done,
+    /// The job panicked and the worker lives on.
+    Panicked,
+}
+
+/// News for the scheduler.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Event {
+    /// The user gave the job up: never run it, or ask it and kill it after its grace period.
+    Cancel { job: JobKey },
+    /// The same without a grace period.
+    Kill { job: JobKey },
+    /// The worker is connected and runs what it is given.
+    WorkerReady { worker: WorkerId },
+    /// The first job of the worker's window is answered.
+    Replied { worker: WorkerId, reply: Reply },
+    /// Answer to [`Action::Recall`]: the first `kept` jobs of the window were claimed,
+    /// the rest can never run there any more.
+    Recalled { worker: WorkerId, kept: usize },
+    /// The worker took notice of a recall: it is awake.
+    Awake { worker: WorkerId },
+    /// The worker is gone, whatever it was doing; also a launch that failed, where no process
+    /// ever came to be. Nothing more comes from it. `claimed`: the first job of its window had
+    /// been claimed and has no reply.
+    WorkerGone { worker: WorkerId, exit: WorkerExit, claimed: bool },
+    /// Finish what was accepted, then stop. Hands refuse new jobs from here on.
+    Close,
+    /// End everything now.
+    Shutdown,
+}
+
+/// How a job ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Ending {
+    /// By the reply that came last.
+    Replied,
+    /// Its worker died with it.
+    Crashed(WorkerExit),
+    /// The timeout or the deadline of this length passed.
+    TimedOut(Duration),
+    /// Cancelled or killed.
+    Cancelled,
+    /// The pool shut down.
+    PoolClosed,
+    /// No worker lives and none can be started.
+    WorkerStart,
+}
+
+/// Something for the hands to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Action<T> {
+    /// Start a process for this worker. Ends in `WorkerReady` or `WorkerGone`.
+    Launch { worker: WorkerId },
+    /// Append the job to the worker's window and send it.
+    Assign {
+        worker: WorkerId,
+        job: T,
+        /// From 1.
+        attempt: u32,
+        /// The job's timeout for this attempt, and its deadline: what the worker is told.
+        timeout: Option<Duration>,
+        deadline: Option<Time>,
+        /// It leaves the queue for the first time: its place is free for another.
+        first: bool,
+    },
+    /// Take back all jobs of the window that are not claimed, and say how many stayed.
+    Recall { worker: WorkerId },
+    /// Ask the first job of the worker's window to stop.
+    Ask { worker: WorkerId },
+    /// Let the worker exit by itself; its window is empty. Ends in `WorkerGone`.
+    Stop { worker: WorkerId },
+    /// Kill the worker and its process group. Ends in `WorkerGone`. Replies that are read
+    /// after this are not fed.
+    Kill { worker: WorkerId },
+    /// The job has ended and is forgotten.
+    Resolve {
+        job: T,
+        ending: Ending,
+        /// Attempts that were started; zero if it never ran.
+        attempts: u32,
+        /// It was never handed to a worker: its place in the queue is free for another.
+        unassigned: bool,
+    },
+}
+
+/// Whether the workers are up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Readiness {
+    /// Every slot has had a ready worker since the start.
+    Ready,
+    /// Not yet.
+    Pending,
+    /// Three launches in a row have failed and no worker lives.
+    Failed,
+    /// Closed or shut down.
+    Closed,
+}
