@@ -1,0 +1,503 @@
+//! From an item to a [`JobFn`], a [`WrappedFn`] or a [`HookFn`], with every rejection.
+//!
+//! Everything that can be said against an item is said at once, each at its narrowest span, with
+//! the reason and the way out. A model always results: what was rejected in it is marked, so
+//! that the expansion can leave it out and the compiler adds no errors of its own to ours.
+//! Bodies are not looked into.
+
+use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
+use quote::{ToTokens, TokenStreamExt as _, format_ident};
+use syn::parse::{Parse, ParseStream};
+use syn::spanned::Spanned as _;
+use syn::{
+    Attribute, Error, FnArg, GenericArgument, GenericParam, Ident, Pat, PatType, Path,
+    PathArguments, Result, ReturnType, Safety, Signature, Type, TypeReference, Visibility,
+};
+
+use crate::args::{Errors, HookArgs, JobArgs, RuntimeArgs};
+
+/// A function as it was written, with its body unread.
+pub(crate) struct Function {
+    pub(crate) attrs: Vec<Attribute>,
+    pub(crate) vis: Visibility,
+    pub(crate) sig: Signature,
+    pub(crate) body: Group,
+}
+
+impl Parse for Function {
+    fn parse(input: ParseStream<'_>) -> Result<Self> {
+        let attrs = input.call(Attribute::parse_outer)?;
+        let vis = input.parse()?;
+        let sig = input.parse()?;
+        match input.parse::<TokenTree>()? {
+            TokenTree::Group(body) if body.delimiter() == Delimiter::Brace => {
+                Ok(Function { attrs, vis, sig, body })
+            }
+            other => Err(Error::new(other.span(), "expected the body of a function")),
+        }
+    }
+}
+
+impl ToTokens for Function {
+    fn to_tokens(&self, tokens: &mut TokenStream) {
+        tokens.append_all(&self.attrs);
+        self.vis.to_tokens(tokens);
+        self.sig.to_tokens(tokens);
+        self.body.to_tokens(tokens);
+    }
+}
+
+impl Function {
+    /// `item` as a function, or why it is none.
+    pub(crate) fn parse_item(attribute: &str, item: TokenStream) -> Result<Self> {
+        let start =
+            item.clone().into_iter().next().map_or_else(Span::call_site, |tree| tree.span());
+        syn::parse2(item).map_err(|_| {
+            Error::new(start, format!("`#[{attribute}]` goes on a free function with a body"))
+        })
+    }
+
+    pub(crate) fn is_async(&self) -> bool {
+        self.sig.asyncness.is_some()
+    }
+
+    /// The type returned, where one is written.
+    pub(crate) fn output(&self) -> Option<&Type> {
+        match &self.sig.output {
+            ReturnType::Default => None,
+            ReturnType::Type(_, ty) => Some(ty),
+        }
+    }
+
+    /// The conditions that must also hold for what is emitted beside the function.
+    pub(crate) fn conditions(&self) -> impl Iterator<Item = &Attribute> {
+        self.attrs.iter().filter(|attr| attr.path().is_ident("cfg"))
+    }
+}
+
+/// A function under `#[pool_job]`.
+pub(crate) struct JobFn {
+    pub(crate) function: Function,
+    pub(crate) args: JobArgs,
+    pub(crate) parameters: Vec<Parameter>,
+    /// `None`: rejected.
+    pub(crate) output: Option<Type>,
+}
+
+/// A parameter of a job function.
+pub(crate) enum Parameter {
+    Sent(Sent),
+    /// `&JobContext`, injected.
+    Context,
+    /// Rejected, or of a type that only the compiler can reject.
+    Rejected,
+}
+
+/// A parameter that travels.
+pub(crate) struct Sent {
+    /// As the user calls it, where it has a plain name.
+    pub(crate) name: Ident,
+    /// As written.
+    pub(crate) ty: Type,
+    /// For `&T` this is `T`: it is received in its owned form and lent to the function.
+    pub(crate) lent: Option<Type>,
+}
+
+impl Sent {
+    /// The type that decides how the value travels.
+    pub(crate) fn value(&self) -> &Type {
+        self.lent.as_ref().unwrap_or(&self.ty)
+    }
+}
+
+impl JobFn {
+    pub(crate) fn new(args: JobArgs, mut function: Function, errors: &mut Errors) -> Self {
+        reject_qualifiers(&function.sig, errors);
+        let generic = reject_generics(&function.sig, errors);
+        let mut context = None;
+        let mut parameters = Vec::new();
+        for (index, input) in function.sig.inputs.iter_mut().enumerate() {
+            let parameter = match input {
+                FnArg::Receiver(receiver) => {
+                    errors.push(Error::new_spanned(
+                        receiver,
+                        "a job has no `self`: it runs in another process, and a worker finds it by \
+                         its path; make it a free function and take the value as a parameter",
+                    ));
+                    Parameter::Rejected
+                }
+                FnArg::Typed(typed) => parameter(index, typed, &mut context, errors),
+            };
+            parameters.push(parameter);
+        }
+        let output = match &function.sig.output {
+            ReturnType::Default => Some(unit()),
+            ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) => Some(unit()),
+            ReturnType::Type(_, ty) => {
+                reject_inside(ty, Place::Output, errors).then(|| (**ty).clone())
+            }
+        };
+        let output = output.filter(|_| !generic);
+        if generic {
+            // Any of the types may name a parameter that the companion does not have.
+            parameters.iter_mut().for_each(|parameter| *parameter = Parameter::Rejected);
+        }
+        JobFn { function, args, parameters, output }
+    }
+
+    /// The companion's name.
+    pub(crate) fn companion(&self) -> &Ident {
+        self.args.marker.as_ref().unwrap_or(&self.function.sig.ident)
+    }
+
+    pub(crate) fn wants_context(&self) -> bool {
+        self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Context))
+    }
+
+    pub(crate) fn has_rejected(&self) -> bool {
+        self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Rejected))
+    }
+
+    /// The parameters that the caller passes.
+    pub(crate) fn sent(&self) -> impl Iterator<Item = &Sent> {
+        self.parameters.iter().filter_map(|parameter| match parameter {
+            Parameter::Sent(sent) => Some(sent),
+            _ => None,
+        })
+    }
+}
+
+fn unit() -> Type {
+    Type::Tuple(syn::TypeTuple {
+        attrs: Vec::new(),
+        paren_token: Default::default(),
+        elems: Default::default(),
+    })
+}
+
+fn reject_qualifiers(sig: &Signature, errors: &mut Errors) {
+    if let Safety::Unsafe(token) = &sig.safety {
+        errors.push(Error::new_spanned(
+            token,
+            "a job cannot be `unsafe`: nobody who submits it promises anything; \
+             make it safe and put an `unsafe` block into it",
+        ));
+    }
+    if let Some(abi) = &sig.abi {
+        errors.push(Error::new_spanned(
+            abi,
+            "a job cannot be `extern`: it is called by Rust only; \
+             write a job that calls the `extern` function",
+        ));
+    }
+    if let Some(variadic) = &sig.variadic {
+        errors.push(Error::new_spanned(
+            variadic,
+            "a job cannot be variadic: its arguments are typed and counted; take a `Vec`",
+        ));
+    }
+}
+
+/// Whether there were any.
+fn reject_generics(sig: &Signature, errors: &mut Errors) -> bool {
+    for parameter in &sig.generics.params {
+        errors.push(match parameter {
+            GenericParam::Lifetime(lifetime) => {
+                Error::new(lifetime.lifetime.span(), named_lifetime(&lifetime.lifetime))
+            }
+            GenericParam::Type(syn::TypeParam { ident, .. })
+            | GenericParam::Const(syn::ConstParam { ident, .. }) => Error::new(
+                ident.span(),
+                format!(
+                    "a job cannot be generic over `{ident}`: a worker finds it in a table that is \
+                     complete before `main` starts; write one job for each type, which calls the \
+                     generic function"
+                ),
+            ),
+        });
+    }
+    !sig.generics.params.is_empty()
+}
+
+fn named_lifetime(lifetime: &syn::Lifetime) -> String {
+    format!(
+        "a job cannot name the lifetime `{lifetime}`: what it receives lives as long as the job \
+         runs; write `&T` without a lifetime, or take an owned type"
+    )
+}
+
+fn parameter(
+    index: usize,
+    typed: &mut PatType,
+    context: &mut Option<Span>,
+    errors: &mut Errors,
+) -> Parameter {
+    let mut sound = true;
+    typed.attrs.retain(|attr| {
+        if attr.path().is_ident("state") {
+            errors.push(Error::new_spanned(
+                attr,
+                "`#[state]` comes with `#[pool::state]`, which this version does not have; \
+                 make the value in the job, in a `static` `OnceLock`",
+            ));
+            sound = false;
+            return false;
+        }
+        if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
+            errors.push(Error::new_spanned(
+                attr,
+                "a job's parameter cannot depend on `cfg`: what is emitted beside the function \
+                 must have the same parameters; put the condition on the whole function",
+            ));
+            sound = false;
+        }
+        true
+    });
+    let name = match &*typed.pat {
+        Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => pat.ident.clone(),
+        Pat::Wild(_) => format_ident!("_{index}"),
+        other => {
+            errors.push(Error::new_spanned(
+                other,
+                "a job's parameter is a plain name: it names the argument in errors; \
+                 take it apart inside the function",
+            ));
+            format_ident!("_{index}")
+        }
+    };
+    let ty = &*typed.ty;
+    let lent = match ty {
+        Type::Reference(reference) => {
+            if !reject_reference(reference, errors) || !sound {
+                return Parameter::Rejected;
+            }
+            if is_context(&reference.elem) {
+                if context.replace(ty.span()).is_some() {
+                    errors.push(Error::new_spanned(
+                        ty,
+                        "a job has one context; remove this parameter and use the other one",
+                    ));
+                    return Parameter::Rejected;
+                }
+                return Parameter::Context;
+            }
+            let inside = match &*reference.elem {
+                Type::Slice(slice) => &slice.elem,
+                elem => elem,
+            };
+            sound &= reject_inside(inside, Place::Parameter, errors);
+            Some((*reference.elem).clone())
+        }
+        _ => {
+            sound &= reject_inside(ty, Place::Parameter, errors);
+            None
+        }
+    };
+    match sound {
+        true => Parameter::Sent(Sent { name, ty: ty.clone(), lent }),
+        false => Parameter::Rejected,
+    }
+}
+
+/// By the last word only: an attribute cannot look a path up.
+fn is_context(ty: &Type) -> bool {
+    matches!(ty, Type::Path(path) if path.qself.is_none()
+        && path.path.segments.last().is_some_and(|last| last.ident == "JobContext"))
+}
+
+/// Whether `reference`, which is the whole of a parameter, can be lent.
+fn reject_reference(reference: &TypeReference, errors: &mut Errors) -> bool {
+    let mut sound = true;
+    if let Some(token) = &reference.mutability {
+        errors.push(Error::new(
+            token.span,
+            "a job cannot change what its caller holds, which is in another process; \
+             take the value, change it and return it",
+        ));
+        sound = false;
+    }
+    if let Some(lifetime) = &reference.lifetime {
+        // A lifetime with a declaration is reported there.
+        if lifetime.ident == "static" {
+            errors.push(Error::new(lifetime.span(), named_lifetime(lifetime)));
+        }
+        sound &= lifetime.ident == "_";
+    }
+    sound
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Place {
+    Parameter,
+    Output,
+}
+
+/// Whether `ty` is free of what cannot be sent or cannot be named; its parts included.
+fn reject_inside(ty: &Type, place: Place, errors: &mut Errors) -> bool {
+    let mut all = |types: &mut dyn Iterator<Item = &Type>| {
+        // Not `all`, which stops at the first: every mistake is reported.
+        types.fold(true, |sound, ty| reject_inside(ty, place, errors) & sound)
+    };
+    match ty {
+        Type::Array(array) => all(&mut [&*array.elem].into_iter()),
+        Type::Slice(slice) => all(&mut [&*slice.elem].into_iter()),
+        Type::Paren(paren) => all(&mut [&*paren.elem].into_iter()),
+        Type::Group(group) => all(&mut [&*group.elem].into_iter()),
+        Type::Tuple(tuple) => all(&mut tuple.elems.iter()),
+        Type::Path(path) => {
+            let qself = path.qself.as_ref().map(|qself| &*qself.ty);
+            let sound = all(&mut qself.into_iter());
+            reject_in_path(&path.path, place, errors) & sound
+        }
+        Type::Reference(reference) => {
+            errors.push(Error::new_spanned(reference, match place {
+                Place::Output => {
+                    "a job's output cannot borrow: it outlives the job and leaves the process; \
+                     return an owned type"
+                }
+                Place::Parameter => {
+                    "a reference inside another type cannot be received: a worker lends out whole \
+                     parameters only; use the owned type here"
+                }
+            }));
+            false
+        }
+        Type::ImplTrait(_) => {
+            errors.push(Error::new_spanned(
+                ty,
+                "a job's types are named: both processes must agree on what the bytes mean; \
+                 write a concrete type in place of `impl Trait`",
+            ));
+            false
+        }
+        Type::TraitObject(_) => {
+            errors.push(Error::new_spanned(
+                ty,
+                "a trait object cannot be sent: the other process would not know which type it is; \
+                 use a concrete type, for example an enum",
+            ));
+            false
+        }
+        // The compiler has its own words for this one.
+        Type::Infer(_) => false,
+        _ => true,
+    }
+}
+
+fn reject_in_path(path: &Path, place: Place, errors: &mut Errors) -> bool {
+    let mut sound = true;
+    for segment in &path.segments {
+        let PathArguments::AngleBracketed(arguments) = &segment.arguments else { continue };
+        for argument in &arguments.args {
+            match argument {
+                GenericArgument::Type(ty) => sound &= reject_inside(ty, place, errors),
+                GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
+                    // A lifetime with a declaration is reported there.
+                    if lifetime.ident == "_" {
+                        errors.push(Error::new(
+                            lifetime.span(),
+                            "a type that borrows cannot be received or returned; \
+                             write the owned form, for example `'static` or another type",
+                        ));
+                    }
+                    sound = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    sound
+}
+
+/// A function under `#[pool::main]` or `#[pool::test]`.
+pub(crate) struct WrappedFn {
+    pub(crate) function: Function,
+    pub(crate) args: RuntimeArgs,
+}
+
+impl WrappedFn {
+    pub(crate) fn main(args: RuntimeArgs, function: Function, errors: &mut Errors) -> Self {
+        WrappedFn::new("main", args, function, errors)
+    }
+
+    pub(crate) fn test(args: RuntimeArgs, function: Function, errors: &mut Errors) -> Self {
+        let again = function
+            .attrs
+            .iter()
+            .find(|attr| attr.path().segments.last().is_some_and(|last| last.ident == "test"));
+        if let Some(attr) = again {
+            errors.push(Error::new_spanned(
+                attr,
+                "`#[pool::test]` makes the function a test already; remove the other attribute",
+            ));
+        }
+        WrappedFn::new("test", args, function, errors)
+    }
+
+    fn new(kind: &str, args: RuntimeArgs, function: Function, errors: &mut Errors) -> Self {
+        for input in &function.sig.inputs {
+            errors.push(Error::new_spanned(
+                input,
+                format!(
+                    "`#[pool::{kind}]` goes on a function without parameters: nobody passes any"
+                ),
+            ));
+        }
+        if let Some(Type::ImplTrait(ty)) = function.output() {
+            errors.push(Error::new_spanned(
+                ty,
+                format!("`#[pool::{kind}]` needs the return type's name; write it out"),
+            ));
+        }
+        match (&args.runtime_option, &args.worker_threads, &args.flavor) {
+            (Some(option), ..) if !function.is_async() => errors.push(Error::new(
+                option.span(),
+                format!(
+                    "`{option}` is about the runtime of an `async fn`; add `async` or remove it"
+                ),
+            )),
+            (_, Some((option, _)), Some(flavor)) if flavor == "CurrentThread" => {
+                errors.push(Error::new(
+                    option.span(),
+                    "`worker_threads` goes with `flavor = \"multi_thread\"`",
+                ));
+            }
+            _ => {}
+        }
+        WrappedFn { function, args }
+    }
+}
+
+/// A function under `#[pool::worker_start]`.
+pub(crate) struct HookFn {
+    pub(crate) function: Function,
+    pub(crate) args: HookArgs,
+}
+
+impl HookFn {
+    pub(crate) fn new(args: HookArgs, function: Function, errors: &mut Errors) -> Self {
+        let sig = &function.sig;
+        reject_qualifiers(sig, errors);
+        for parameter in &sig.generics.params {
+            errors.push(Error::new_spanned(
+                parameter,
+                "a `#[pool::worker_start]` function cannot be generic: nobody names the types",
+            ));
+        }
+        for input in &sig.inputs {
+            errors.push(Error::new_spanned(
+                input,
+                "a `#[pool::worker_start]` function has no parameters: each worker calls it by \
+                 itself; read the environment or a file",
+            ));
+        }
+        if let Some(token) = &sig.asyncness {
+            errors.push(Error::new_spanned(
+                token,
+                "a `#[pool::worker_start]` function is not `async`: it runs before the worker has \
+                 a runtime",
+            ));
+        }
+        HookFn { function, args }
+    }
+}

@@ -1,0 +1,194 @@
+//! A job with its arguments, not yet handed over: [`Call`].
+//!
+//! What can be known before there is a pool is known here: whether the arguments can be encoded,
+//! whether the name is registered. Neither fails here; both become what the handle resolves to.
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::codec;
+use crate::policy::{JobOptions, Priority, RetryPolicy};
+use crate::registry::{self, Encoded, Job, JobEntry, Known};
+
+/// A job with its arguments already encoded, made by [`call!`](crate::call) and consumed by
+/// `submit`.
+///
+/// The methods say how this one call differs from what the attribute and the pool say.
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use pool::{Priority, call, pool_job};
+///
+/// #[pool_job]
+/// fn resize(path: &str, width: u32) -> u64 {
+///     path.len() as u64 * u64::from(width)
+/// }
+///
+/// let call = call!(resize, "a.png", 100)
+///     .timeout(Duration::from_secs(30))
+///     .priority(Priority::High)
+///     .label("a.png");
+/// # drop(call);
+/// ```
+#[must_use = "a call does nothing until it is submitted"]
+pub struct Call<J: Job> {
+    parts: CallParts,
+    job: PhantomData<fn() -> J>,
+}
+
+/// A call without its type.
+#[derive(Debug)]
+pub(crate) struct CallParts {
+    /// Or why it is not known.
+    pub(crate) job: Result<Known, UnknownName>,
+    /// Or why the arguments could not be encoded.
+    pub(crate) payload: Result<Encoded, String>,
+    pub(crate) options: JobOptions,
+    pub(crate) label: Option<Arc<str>>,
+}
+
+/// A name that is not in the table, or a table that could not be made.
+#[derive(Debug)]
+pub(crate) struct UnknownName {
+    pub(crate) name: String,
+    /// For the reader: what might have been meant, or what is wrong with the table.
+    pub(crate) text: String,
+}
+
+/// The job of a call by name, [`Call::named`], with the output that the caller expects.
+pub struct Named<Out>(PhantomData<fn() -> Out>);
+
+impl<Out: DeserializeOwned + 'static> Job for Named<Out> {
+    type Output = Out;
+
+    fn decode(output: Encoded) -> Result<Out, String> {
+        codec::decode_output(output)
+    }
+}
+
+impl Call<Named<()>> {
+    /// A call of the job of this name, for names that come from outside the program.
+    ///
+    /// `args` is a tuple of the job's sent parameters (`(a,)` for one, `()` for none).
+    /// Nothing is checked before the job runs: arguments that do not fit resolve to
+    /// [`Decode`](crate::JobErrorKind::Decode), and so does an output that is no `Out`.
+    /// A name that nobody registered resolves to
+    /// [`UnknownJob`](crate::JobErrorKind::UnknownJob).
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pool::{Call, pool_job};
+    ///
+    /// #[pool_job(name = "add")]
+    /// fn add(a: u32, b: u32) -> u32 {
+    ///     a + b
+    /// }
+    ///
+    /// let call = Call::named::<u32>("add", (1, 2));
+    /// # drop(call);
+    /// ```
+    pub fn named<Out: DeserializeOwned + 'static>(
+        name: &str,
+        args: impl Serialize,
+    ) -> Call<Named<Out>> {
+        let job = registry::table().and_then(|table| table.find(name));
+        Call::new(
+            job.map_err(|text| UnknownName { name: name.into(), text }),
+            codec::encode_tuple(&args),
+        )
+    }
+}
+
+impl<J: Job> Call<J> {
+    fn new(job: Result<Known, UnknownName>, payload: Result<Encoded, String>) -> Self {
+        let parts = CallParts { job, payload, options: JobOptions::NONE, label: None };
+        Call { parts, job: PhantomData }
+    }
+
+    /// What `call!` comes to.
+    pub(crate) fn of(entry: &'static JobEntry, payload: Result<Encoded, String>) -> Self {
+        let job = registry::known(entry);
+        Call::new(job.map_err(|text| UnknownName { name: entry.name().into(), text }), payload)
+    }
+
+    pub(crate) fn from_parts(parts: CallParts) -> Self {
+        Call { parts, job: PhantomData }
+    }
+
+    pub(crate) fn into_parts(self) -> CallParts {
+        self.parts
+    }
+
+    /// How long one attempt may run, from the moment the job can run in its worker.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.parts.options.timeout = Some(Some(timeout));
+        self
+    }
+
+    /// No timeout, whatever the attribute and the pool say.
+    pub fn no_timeout(mut self) -> Self {
+        self.parts.options.timeout = Some(None);
+        self
+    }
+
+    /// How long all of it may take, from `submit` or `push`: queue, back-off and every attempt
+    /// included.
+    pub fn deadline(mut self, deadline: Duration) -> Self {
+        self.parts.options.deadline = Some(deadline);
+        self
+    }
+
+    /// The queue it waits in.
+    pub fn priority(mut self, priority: Priority) -> Self {
+        self.parts.options.priority = Some(priority);
+        self
+    }
+
+    /// When and how often it is tried again.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.parts.options.retry = Some(policy);
+        self
+    }
+
+    /// How long the job may go on once it was asked to stop, before its worker is killed.
+    pub fn grace_period(mut self, grace: Duration) -> Self {
+        self.parts.options.grace = Some(grace);
+        self
+    }
+
+    /// Which input this is, for errors, events, snapshots and spans. It stays on the host side.
+    pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
+        self.parts.label = Some(label.into());
+        self
+    }
+}
+
+impl<J: Job> fmt::Debug for Call<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let CallParts { job, payload, options, label } = &self.parts;
+        let name = match job {
+            Ok(known) => known.entry.name(),
+            Err(unknown) => &unknown.name,
+        };
+        f.debug_struct("Call")
+            .field("job", &name)
+            .field("payload", &payload.as_ref().map(|encoded| encoded.bytes.len()))
+            .field("options", options)
+            .field("label", label)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<Out> fmt::Debug for Named<Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Named")
+    }
+}
