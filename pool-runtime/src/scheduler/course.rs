@@ -1,0 +1,281 @@
+//! The course of a job: it waits, is handed out, is answered, is tried again, ends.
+
+use std::time::Duration;
+
+use crate::error::WorkerExit;
+use crate::policy::{RetryPolicy, Terms};
+
+use super::event::{Action, Ending, JobKey, Reply, Time};
+use super::job::{Doom, Place};
+use super::machine::{Alarm, Mode, Scheduler};
+use super::recall::CHECK_AFTER;
+use super::worker::Stage;
+
+/// How often deaths that were nobody's fault may move a job from the head of a window.
+/// A frame that kills whoever reads it must not circle for ever.
+const MOVES: u8 = 3;
+
+impl<T: Clone> Scheduler<T> {
+    pub(super) fn terms(&self, index: u32) -> &Terms {
+        self.jobs[index].terms.as_deref().unwrap_or(&self.config.defaults)
+    }
+
+    /// Puts a job at the back of its priority.
+    pub(super) fn enqueue(&mut self, index: u32) {
+        let priority = self.terms(index).priority;
+        let job = &mut self.jobs[index];
+        job.order = self.next_order;
+        job.place = Place::Queue;
+        self.next_order += 1;
+        self.queue.push_back(priority, index);
+    }
+
+    /// Puts a job whose attempt never began back where it stood.
+    pub(super) fn put_back(&mut self, index: u32) {
+        let priority = self.terms(index).priority;
+        let job = &mut self.jobs[index];
+        job.place = Place::Queue;
+        job.doom = None;
+        let order = job.order;
+        let jobs = &self.jobs;
+        self.queue.put_back(priority, index, |other| jobs[other].order < order);
+    }
+
+    /// Hands out jobs while there are workers with room: idle ones first, and to one worker
+    /// no more than its share before the next is served.
+    pub(super) fn dispatch(&mut self, now: Time) {
+        let share = self.queue.len().div_ceil(self.config.workers as usize);
+        while !self.queue.is_empty() {
+            let Some(slot) = self.crew.first_free() else { return };
+            for _ in 0..share.min(self.crew[slot].room()) {
+                let Some(index) = self.queue.pop() else { break };
+                match self.jobs[index].deadline() {
+                    Some((at, limit)) if at <= now => self.end(index, Ending::TimedOut(limit)),
+                    _ => self.assign(now, slot, index),
+                }
+            }
+            self.crew.settle(slot, now);
+        }
+    }
+
+    fn assign(&mut self, now: Time, slot: u32, index: u32) {
+        let timeout = self.terms(index).timeout;
+        let job = &mut self.jobs[index];
+        job.place = Place::Window(slot);
+        let first = !std::mem::replace(&mut job.assigned, true);
+        let action = Action::Assign {
+            worker: self.crew.id(slot),
+            job: job.payload.clone(),
+            attempt: job.attempts + 1,
+            timeout,
+            deadline: job.deadline().map(|(at, _)| at),
+            first,
+        };
+        self.actions.push_back(action);
+        self.crew[slot].window.push_back(index);
+        if self.crew[slot].window.len() == 1 {
+            self.head_began(now, slot);
+        }
+    }
+
+    /// The first job of this window can run from now on.
+    pub(super) fn head_began(&mut self, now: Time, slot: u32) {
+        let Some(&index) = self.crew[slot].window.front() else { return };
+        self.crew[slot].head_since = now;
+        if let Some(timeout) = self.terms(index).timeout {
+            let at = now + timeout;
+            self.timers.insert((at, self.jobs.key(index), Alarm::Timeout));
+            self.crew[slot].timeout_at = Some(at);
+        }
+        // One moment serves all workers, and a passed one is only replaced if nobody waits
+        // for it: else a busy neighbour could put it off for ever.
+        let nobody_waits = self.crew.sums().unverified == 0;
+        if self.check_at.is_none_or(|at| nobody_waits && at <= now) {
+            self.check_at = Some(now + CHECK_AFTER);
+        }
+    }
+
+    /// Disarms the timeout of the head, which is about to leave its window.
+    pub(super) fn head_ends(&mut self, slot: u32) {
+        let worker = &mut self.crew[slot];
+        if let (Some(at), Some(&index)) = (worker.timeout_at.take(), worker.window.front()) {
+            self.timers.remove(&(at, self.jobs.key(index), Alarm::Timeout));
+        }
+    }
+
+    /// The head of the window is answered.
+    pub(super) fn replied(&mut self, now: Time, slot: u32, reply: Reply) {
+        if self.crew[slot].stage != Stage::Ready {
+            // Stopping: the window is empty. Killed: it is too late.
+            return;
+        }
+        self.head_ends(slot);
+        let worker = &mut self.crew[slot];
+        let Some(index) = worker.window.pop_front() else { return };
+        worker.claimed = worker.claimed.saturating_sub(1);
+        worker.served += 1;
+        worker.unresponsive = false;
+        worker.forget_head();
+        let (claimed, served) = (worker.claimed, worker.served);
+        if worker.recall.is_none() {
+            self.crew.set_timer(slot, None);
+        }
+        self.launches.strikes = 0;
+
+        let retry = self.terms(index).retry;
+        let job = &mut self.jobs[index];
+        job.attempts += 1;
+        let given_up = job.doom.is_some_and(|doom| doom > Doom::Timeout);
+        match reply {
+            Reply::Panicked if retry.on_panic && !given_up => {
+                self.try_again(now, index, retry, Ending::Replied);
+            }
+            Reply::Panicked | Reply::Done => self.end(index, Ending::Replied),
+        }
+
+        self.head_began(now, slot);
+        if claimed > 0 {
+            self.press(now, slot);
+        } else if self.config.max_jobs_per_worker.is_some_and(|max| served >= max) {
+            self.stop(now, slot);
+        }
+        self.crew.settle(slot, now);
+    }
+
+    /// Charges a job with the death of its worker.
+    pub(super) fn crashed(&mut self, now: Time, index: u32, exit: WorkerExit) {
+        let retry = self.terms(index).retry;
+        self.jobs[index].attempts += 1;
+        match retry.on_crash {
+            true => self.try_again(now, index, retry, Ending::Crashed(exit)),
+            false => self.end(index, Ending::Crashed(exit)),
+        }
+    }
+
+    /// A head of a window died unclaimed with its worker: nobody is charged, up to a point.
+    pub(super) fn moved(&mut self, now: Time, index: u32, exit: WorkerExit) {
+        let job = &mut self.jobs[index];
+        if job.moves >= MOVES {
+            self.crashed(now, index, exit);
+        } else {
+            job.moves += 1;
+            self.put_back(index);
+        }
+    }
+
+    /// A job that left its worker without a reply, doomed or in a pool that was shut down.
+    pub(super) fn fell(&mut self, now: Time, index: u32, claimed: bool) {
+        let Terms { retry, timeout, .. } = *self.terms(index);
+        let job = &mut self.jobs[index];
+        let (doom, deadline) = (job.doom.take(), job.deadline());
+        if claimed {
+            job.attempts += 1;
+        }
+        match doom {
+            Some(Doom::Cancel | Doom::Kill) => self.end(index, Ending::Cancelled),
+            Some(Doom::Deadline) => {
+                let limit = deadline.map_or(Duration::ZERO, |(_, limit)| limit);
+                self.end(index, Ending::TimedOut(limit));
+            }
+            Some(Doom::Timeout) | None if !claimed => self.put_back(index),
+            Some(Doom::Timeout) | None if self.mode == Mode::Shutdown => {
+                self.end(index, Ending::PoolClosed);
+            }
+            Some(Doom::Timeout) | None => {
+                let ending = Ending::TimedOut(timeout.unwrap_or_default());
+                match retry.on_timeout {
+                    true => self.try_again(now, index, retry, ending),
+                    false => self.end(index, ending),
+                }
+            }
+        }
+    }
+
+    /// Sends a job to its next attempt, after its back-off; or ends it, if this was the last.
+    fn try_again(&mut self, now: Time, index: u32, retry: RetryPolicy, ending: Ending) {
+        let attempts = self.jobs[index].attempts;
+        if attempts >= retry.attempts || self.mode == Mode::Shutdown {
+            self.end(index, ending);
+            return;
+        }
+        self.jobs[index].doom = None;
+        let wait = retry.delay_after(attempts);
+        if wait.is_zero() {
+            self.enqueue(index);
+            return;
+        }
+        let due = now + wait + self.jitter_for(wait);
+        let job = &mut self.jobs[index];
+        job.place = Place::BackOff;
+        job.set_due(due);
+        self.timers.insert((due, self.jobs.key(index), Alarm::BackOff));
+    }
+
+    /// Up to a tenth of `wait`, by a step of splitmix64.
+    fn jitter_for(&mut self, wait: Duration) -> Duration {
+        self.jitter = self.jitter.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.jitter;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^= z >> 31;
+        let tenth = u64::try_from(wait.as_nanos() / 10).unwrap_or(u64::MAX);
+        Duration::from_nanos(z % tenth.saturating_add(1).max(1))
+    }
+
+    /// A job must not go on: it ends at once where it waits, and by the worker's leave where
+    /// it may be running.
+    pub(super) fn give_up(&mut self, now: Time, key: JobKey, doom: Doom) {
+        let Some(index) = self.jobs.find(key) else { return };
+        if self.mode == Mode::Shutdown {
+            return;
+        }
+        match self.place(index) {
+            Place::Queue => self.queue.remove(self.terms(index).priority, index),
+            Place::BackOff => {
+                if let Some(due) = self.jobs[index].due() {
+                    self.timers.remove(&(due, key, Alarm::BackOff));
+                }
+            }
+            Place::Window(slot) => {
+                self.doom(now, slot, index, doom);
+                return;
+            }
+        }
+        self.jobs[index].doom = Some(doom);
+        self.fell(now, index, false);
+    }
+
+    /// Ends every job in the queue, in the order in which they came, then those in back-off.
+    pub(super) fn end_all_waiting(&mut self, ending: Ending) {
+        self.end_queue(ending.clone());
+        let timers = std::mem::take(&mut self.timers);
+        for (_, key, alarm) in timers {
+            if alarm == Alarm::BackOff {
+                self.end(key.index, ending.clone());
+            }
+        }
+    }
+
+    pub(super) fn end_queue(&mut self, ending: Ending) {
+        loop {
+            let jobs = &self.jobs;
+            let Some(index) = self.queue.pop_by(|index| jobs[index].order) else { return };
+            self.end(index, ending.clone());
+        }
+    }
+
+    /// The end of a job that has left wherever it was.
+    pub(super) fn end(&mut self, index: u32, ending: Ending) {
+        let key = self.jobs.key(index);
+        let Some(job) = self.jobs.remove(index) else { return };
+        if let Some((at, _)) = job.deadline() {
+            self.timers.remove(&(at, key, Alarm::Deadline));
+        }
+        self.actions.push_back(Action::Resolve {
+            job: job.payload,
+            ending,
+            attempts: job.attempts,
+            unassigned: !job.assigned,
+        });
+    }
+}

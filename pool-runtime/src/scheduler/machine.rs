@@ -1,0 +1,334 @@
+//! [`Scheduler`]: its state, the way in (events, moments, jobs) and the way out (actions).
+//!
+//! Each way in ends in [`Scheduler::conclude`]: hand out what can be handed out, then have as
+//! many workers as are wanted. No rule has to remember to do so.
+
+use std::collections::{BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::WorkerExit;
+use crate::policy::Terms;
+
+use super::event::{Action, Ending, Event, JobKey, Readiness, Time};
+use super::job::{Doom, Job, Jobs, Place};
+use super::mutant::Mutant;
+use super::queue::Queue;
+use super::staff::Launches;
+use super::worker::{Crew, RecallReason, Stage};
+
+/// What the pool was built with.
+#[derive(Clone, Debug)]
+pub(crate) struct Config {
+    /// Processes at a time.
+    pub(crate) workers: u32,
+    /// Jobs handed to one worker and not yet answered, at most.
+    pub(crate) window: usize,
+    /// A worker is replaced after so many attempts.
+    pub(crate) max_jobs_per_worker: Option<u64>,
+    /// A worker without a job for so long is stopped, and comes back on demand.
+    pub(crate) idle_timeout: Option<Duration>,
+    /// A launch that takes longer has failed.
+    pub(crate) start_timeout: Duration,
+    /// The terms of jobs that bring none.
+    pub(crate) defaults: Terms,
+    /// For the jitter of back-offs.
+    pub(crate) seed: u64,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Open,
+    /// What was accepted is finished, nothing more is.
+    Closing,
+    Shutdown,
+}
+
+/// What a job's timer is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Alarm {
+    Timeout,
+    Deadline,
+    BackOff,
+}
+
+/// The mind of the pool; see the [module](super).
+///
+/// Call [`handle_event`](Scheduler::handle_event) or
+/// [`handle_timeout`](Scheduler::handle_timeout), then drain
+/// [`poll_action`](Scheduler::poll_action) until it gives `None`, then arm
+/// [`poll_timeout`](Scheduler::poll_timeout).
+pub(crate) struct Scheduler<T> {
+    pub(super) config: Config,
+    pub(super) mode: Mode,
+    pub(super) jobs: Jobs<T>,
+    pub(super) queue: Queue,
+    /// Of jobs that have a timeout or a deadline, and of those in back-off.
+    pub(super) timers: BTreeSet<(Time, JobKey, Alarm)>,
+    pub(super) crew: Crew,
+    pub(super) launches: Launches,
+    /// When to look for silent workers; means nothing while no head is unverified.
+    pub(super) check_at: Option<Time>,
+    pub(super) next_order: u64,
+    pub(super) jitter: u64,
+    pub(super) actions: VecDeque<Action<T>>,
+    #[cfg(test)]
+    pub(super) mutant: Option<Mutant>,
+}
+
+impl<T: Clone> Scheduler<T> {
+    /// A scheduler that launches every worker at once.
+    pub(crate) fn new(config: Config, now: Time) -> Self {
+        let config = Config {
+            workers: config.workers.max(1),
+            window: config.window.max(1),
+            max_jobs_per_worker: config.max_jobs_per_worker.map(|max| max.max(1)),
+            ..config
+        };
+        let mut scheduler = Scheduler {
+            mode: Mode::Open,
+            jobs: Jobs::new(),
+            queue: Queue::new(),
+            timers: BTreeSet::new(),
+            crew: Crew::new(config.workers, config.window, config.max_jobs_per_worker),
+            launches: Launches::default(),
+            check_at: None,
+            next_order: 0,
+            jitter: config.seed,
+            actions: VecDeque::new(),
+            #[cfg(test)]
+            mutant: None,
+            config,
+        };
+        scheduler.conclude(now);
+        scheduler
+    }
+
+    /// Takes in a job. `terms`: `None` for those of the pool. `deadline`: the moment, and the
+    /// length that the user asked for.
+    ///
+    /// After `Close` or `Shutdown` it resolves as `PoolClosed`, past its deadline as
+    /// `TimedOut`, without ever having run.
+    #[must_use]
+    pub(crate) fn submit(
+        &mut self,
+        now: Time,
+        job: T,
+        terms: Option<Arc<Terms>>,
+        deadline: Option<(Time, Duration)>,
+    ) -> JobKey {
+        let key = self.jobs.insert(Job::new(job, terms, deadline));
+        if self.mode != Mode::Open {
+            self.end(key.index, Ending::PoolClosed);
+            return key;
+        }
+        if let Some((at, limit)) = deadline {
+            if at <= now {
+                self.end(key.index, Ending::TimedOut(limit));
+                return key;
+            }
+            self.timers.insert((at, key, Alarm::Deadline));
+        }
+        self.enqueue(key.index);
+        self.conclude(now);
+        key
+    }
+
+    /// Takes in news. Drain the actions after each event.
+    pub(crate) fn handle_event(&mut self, now: Time, event: Event) {
+        match event {
+            Event::Cancel { job } => self.give_up(now, job, Doom::Cancel),
+            Event::Kill { job } => self.give_up(now, job, Doom::Kill),
+            Event::WorkerReady { worker } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.started(now, slot);
+                }
+            }
+            Event::Replied { worker, reply } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.replied(now, slot, reply);
+                }
+            }
+            Event::Recalled { worker, kept } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.recalled(now, slot, kept);
+                }
+            }
+            Event::Awake { worker } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.crew[slot].unresponsive = false;
+                    self.crew.settle(slot, now);
+                }
+            }
+            Event::WorkerGone { worker, exit, claimed } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.gone(now, slot, exit, claimed);
+                }
+            }
+            Event::Close => {
+                if self.mode == Mode::Open {
+                    self.mode = Mode::Closing;
+                }
+            }
+            Event::Shutdown => self.shutdown(now),
+        }
+        self.conclude(now);
+    }
+
+    /// Does what is due. Call it when the moment that [`poll_timeout`](Self::poll_timeout)
+    /// gave has come; at any other moment it does nothing.
+    pub(crate) fn handle_timeout(&mut self, now: Time) {
+        while let Some(&timer) = self.timers.first() {
+            let (at, key, alarm) = timer;
+            if at > now {
+                break;
+            }
+            self.timers.remove(&timer);
+            match alarm {
+                Alarm::Timeout => self.timeout_passed(now, key),
+                Alarm::Deadline => self.give_up(now, key, Doom::Deadline),
+                Alarm::BackOff => {
+                    if let Some(index) = self.jobs.find(key) {
+                        self.enqueue(index);
+                    }
+                }
+            }
+        }
+        while let Some(slot) = self.crew.pop_timer(now) {
+            self.worker_overdue(now, slot);
+        }
+        if self.check_at.is_some_and(|at| at <= now) {
+            self.look_for_silence(now);
+        }
+        self.send_home(now);
+        self.conclude(now);
+    }
+
+    /// The next thing to do, in the order in which it has to be done.
+    #[must_use]
+    pub(crate) fn poll_action(&mut self) -> Option<Action<T>> {
+        self.actions.pop_front()
+    }
+
+    /// When to call [`handle_timeout`](Self::handle_timeout), as of now; `None`: nothing waits
+    /// for a moment. Ask again after each drain. May be in the past, never so right after
+    /// `handle_timeout`.
+    #[must_use]
+    pub(crate) fn poll_timeout(&self) -> Option<Time> {
+        let earliest = |a: Option<Time>, b: Option<Time>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (a, b) => a.or(b),
+        };
+        let check = self.check_at.filter(|_| self.crew.sums().unverified > 0);
+        let mut at = earliest(check, self.timers.first().map(|&(at, ..)| at));
+        at = earliest(at, self.crew.next_timer());
+        at = earliest(at, self.launches.due);
+        earliest(at, self.next_home_time())
+    }
+
+    /// How many more jobs, beyond those queued, could be handed to ready workers right now.
+    ///
+    /// With an idle timeout a worker that sleeps or starts counts as room for one job, since
+    /// nothing but a job wakes it.
+    pub(crate) fn hunger(&self) -> usize {
+        if self.mode != Mode::Open {
+            return 0;
+        }
+        let sums = self.crew.sums();
+        let mut room = sums.room;
+        if self.config.idle_timeout.is_some() {
+            let asleep = self.config.workers as usize - sums.present;
+            // Where the last launch failed, one job is enough to try the next.
+            room += if self.launches.failed == 0 { sums.starting + asleep } else { asleep.min(1) };
+        }
+        room.saturating_sub(self.queue.len())
+    }
+
+    /// Whether the workers are up. What fails now outweighs what was once ready.
+    pub(crate) fn readiness(&self) -> Readiness {
+        if self.mode != Mode::Open {
+            Readiness::Closed
+        } else if self.is_hopeless() {
+            Readiness::Failed
+        } else if self.crew.sums().unborn == 0 {
+            Readiness::Ready
+        } else {
+            Readiness::Pending
+        }
+    }
+
+    /// Closed or shut down, every job resolved, every worker gone: there is nothing more to
+    /// come once the actions are drained.
+    pub(crate) fn is_at_rest(&self) -> bool {
+        self.mode != Mode::Open && self.jobs.len() == 0 && self.crew.sums().present == 0
+    }
+
+    /// Jobs in the queue, in back-off, or handed ahead behind another.
+    pub(crate) fn queued(&self) -> usize {
+        self.jobs.len() - self.running()
+    }
+
+    /// Jobs at the head of a window.
+    pub(crate) fn running(&self) -> usize {
+        self.crew.sums().busy
+    }
+
+    /// What has to hold after everything: no job waits for a free worker, no worker is
+    /// missing or too many, and nothing waits in a pool that was shut down.
+    fn conclude(&mut self, now: Time) {
+        if self.mode == Mode::Shutdown {
+            // Jobs that a recall gives back end in the line with those that never left.
+            if self.crew.sums().recalls == 0 {
+                self.end_all_waiting(Ending::PoolClosed);
+            }
+            return;
+        }
+        self.dispatch(now);
+        self.staff(now);
+    }
+
+    /// Ends everything: each job that is not claimed at once, each other one by its worker's
+    /// death.
+    fn shutdown(&mut self, now: Time) {
+        if self.mode == Mode::Shutdown {
+            return;
+        }
+        self.mode = Mode::Shutdown;
+        self.launches.due = None;
+        for slot in self.crew.slots() {
+            match self.crew[slot].stage {
+                Stage::Gone | Stage::Killed { .. } => {}
+                Stage::Ready if self.crew[slot].window.is_empty() => self.kill(now, slot),
+                Stage::Ready => self.recall(now, slot, RecallReason::Doom),
+                Stage::Starting | Stage::Stopping => self.kill(now, slot),
+            }
+        }
+    }
+
+    /// A worker did not do in time what it was waited for.
+    fn worker_overdue(&mut self, now: Time, slot: u32) {
+        match self.crew[slot].stage {
+            Stage::Gone => {}
+            Stage::Starting => self.kill_launch(now, slot),
+            Stage::Stopping => self.kill(now, slot),
+            Stage::Killed { .. } => self.gone(now, slot, WorkerExit::Unknown, true),
+            Stage::Ready => self.pressed_too_long(now, slot),
+        }
+    }
+
+    pub(super) fn place(&self, index: u32) -> Place {
+        self.jobs[index].place
+    }
+
+    /// Whether this scheduler was built wrong on purpose, to try whether a test notices.
+    #[inline(always)]
+    pub(super) fn mutated(&self, mutant: Mutant) -> bool {
+        #[cfg(test)]
+        return self.mutant == Some(mutant);
+        #[cfg(not(test))]
+        {
+            let _ = mutant;
+            false
+        }
+    }
+}

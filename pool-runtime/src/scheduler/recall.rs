@@ -1,0 +1,157 @@
+//! Getting jobs back from a worker: recall, ask, kill, and the look for silent workers.
+//!
+//! What is known here is what the worker has claimed, and only a recall tells. So each way
+//! to end a job in a window begins with one:
+//!
+//! 1. The job is doomed (cancelled, killed, out of time) and the window is recalled.
+//! 2. What comes back was never begun. The doomed among it end, the others go back to their
+//!    places: they do not die with their neighbour.
+//! 3. What stays was claimed. A worker runs one job at a time, so all but the last of these
+//!    are answered and the replies are on their way; a doomed job is asked or killed once it
+//!    is alone. Nothing new is handed to this worker meanwhile.
+//! 4. With a grace period the head is asked; when the period is over the window is recalled
+//!    once more and the worker killed. A reply that comes before is an ordinary reply.
+//!
+//! Known race: a reply may be written while the kill is on its way. Whichever the scheduler
+//! was told or decided first counts.
+
+use std::time::Duration;
+
+use super::event::{Action, JobKey, Time};
+use super::job::{Doom, Place};
+use super::machine::{Mode, Scheduler};
+use super::worker::{RecallReason, Stage};
+
+/// How long the head of a window may lie unclaimed. The look for such heads is one moment
+/// for all workers, so a worker may be found up to as long again after that.
+pub(super) const CHECK_AFTER: Duration = Duration::from_millis(50);
+
+/// How long anything is waited for that happens at once unless something is broken: the exit
+/// after a stop or a kill, a reply that was written, the answer to a recall.
+pub(super) const PATIENCE: Duration = Duration::from_secs(2);
+
+impl<T: Clone> Scheduler<T> {
+    /// The timeout of an attempt has passed.
+    pub(super) fn timeout_passed(&mut self, now: Time, key: JobKey) {
+        let Some(index) = self.jobs.find(key) else { return };
+        if let Place::Window(slot) = self.place(index) {
+            self.crew[slot].timeout_at = None;
+            self.give_up(now, key, Doom::Timeout);
+        }
+    }
+
+    /// A job in the window of this worker has to end.
+    pub(super) fn doom(&mut self, now: Time, slot: u32, index: u32, doom: Doom) {
+        let job = &mut self.jobs[index];
+        if job.doom >= Some(doom) {
+            return;
+        }
+        job.doom = Some(doom);
+        let worker = &self.crew[slot];
+        // A running grace period goes on, whoever asked first; only a kill cuts it short.
+        if worker.stage == Stage::Ready && (!worker.asked || doom == Doom::Kill) {
+            self.recall(now, slot, RecallReason::Doom);
+        }
+    }
+
+    pub(super) fn recall(&mut self, now: Time, slot: u32, reason: RecallReason) {
+        let worker = &mut self.crew[slot];
+        if worker.recall.is_some() {
+            return;
+        }
+        worker.recall = Some(reason);
+        self.actions.push_back(Action::Recall { worker: self.crew.id(slot) });
+        // The hands answer before anything else; this is for hands that forget to.
+        self.crew.set_timer(slot, Some(now + PATIENCE));
+        self.crew.settle(slot, now);
+    }
+
+    /// The recall is answered: the first `kept` jobs were claimed, the others can never run
+    /// there any more.
+    pub(super) fn recalled(&mut self, now: Time, slot: u32, kept: usize) {
+        let worker = &mut self.crew[slot];
+        let Some(reason) = worker.recall.take() else { return };
+        // What an earlier recall told stays true.
+        let kept = kept.max(worker.claimed).min(worker.window.len());
+        worker.claimed = kept;
+        if kept == 0 {
+            let head = worker.window.front().copied();
+            let timed_out = head.is_some_and(|head| self.jobs[head].doom == Some(Doom::Timeout));
+            self.head_ends(slot);
+            let worker = &mut self.crew[slot];
+            // It had time enough to take the job. What it is given next might lie there too.
+            worker.unresponsive = head.is_some() && (timed_out || reason == RecallReason::Silence);
+        }
+        while self.crew[slot].window.len() > kept {
+            if let Some(index) = self.crew[slot].window.pop_back() {
+                self.fell(now, index, false);
+            }
+        }
+        if self.mode == Mode::Shutdown {
+            self.kill(now, slot);
+        } else {
+            self.press(now, slot);
+        }
+        self.crew.settle(slot, now);
+    }
+
+    /// Goes on with ending the doomed jobs of a window of which everything is claimed.
+    pub(super) fn press(&mut self, now: Time, slot: u32) {
+        let worker = &self.crew[slot];
+        let doomed = |index: &u32| self.jobs[*index].doom.is_some();
+        let Some(&head) = worker.window.front().filter(|_| worker.window.iter().any(doomed)) else {
+            self.crew[slot].forget_head();
+            self.crew.set_timer(slot, None);
+            return;
+        };
+        let (asked, overdue, alone) = (worker.asked, worker.overdue, worker.window.len() == 1);
+        let grace = self.terms(head).grace;
+        if overdue || alone && (grace.is_zero() || self.jobs[head].doom == Some(Doom::Kill)) {
+            self.kill(now, slot);
+        } else if alone && !asked {
+            self.crew[slot].asked = true;
+            self.wait_for_head(slot, now + grace);
+            self.actions.push_back(Action::Ask { worker: self.crew.id(slot) });
+        } else {
+            // Also after a recall that came meanwhile: the wait goes on, it does not begin anew.
+            let until = self.crew[slot].until.unwrap_or(now + PATIENCE);
+            self.wait_for_head(slot, until);
+        }
+    }
+
+    fn wait_for_head(&mut self, slot: u32, until: Time) {
+        self.crew[slot].until = Some(until);
+        self.crew.set_timer(slot, Some(until));
+    }
+
+    /// A grace period is over, a reply that had to come did not, or a recall got no answer.
+    pub(super) fn pressed_too_long(&mut self, now: Time, slot: u32) {
+        let worker = &mut self.crew[slot];
+        if worker.recall.is_some() {
+            let all = worker.window.len();
+            self.recalled(now, slot, all);
+        } else {
+            worker.overdue = true;
+            self.recall(now, slot, RecallReason::Doom);
+        }
+    }
+
+    /// Recalls the windows whose head lies there for too long, so that a stopped or frozen
+    /// process holds up nobody. A worker that claimed something is only busy.
+    pub(super) fn look_for_silence(&mut self, now: Time) {
+        self.check_at = None;
+        for slot in self.crew.slots() {
+            let worker = &self.crew[slot];
+            let unverified = worker.stage == Stage::Ready
+                && !worker.window.is_empty()
+                && worker.claimed == 0
+                && worker.recall.is_none();
+            if unverified && worker.head_since + CHECK_AFTER <= now {
+                self.recall(now, slot, RecallReason::Silence);
+            }
+        }
+        if self.crew.sums().unverified > 0 {
+            self.check_at = Some(now + CHECK_AFTER);
+        }
+    }
+}
