@@ -1,13 +1,273 @@
-//! Placeholder for the context of a running job.
+//! [`JobContext`]: what a running job can know of itself and of its host's wishes.
+//!
+//! It lies below both houses, since jobs on threads have one too. A context outlives its job
+//! without harm: from the job's end on it is cancelled, whatever comes after in that worker.
 
-/// What a job function sees of the job it runs.
+use std::cell::RefCell;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use crate::id::JobId;
+use crate::os::Nudge;
+use crate::recorder::Recorder;
+
+thread_local! {
+    static CURRENT: RefCell<Option<JobContext>> = const { RefCell::new(None) };
+}
+
+/// Given to a job function that has a parameter `ctx: &JobContext`; callers do not pass it.
+///
+/// Cheap to clone, and may be used from any thread of the job.
+///
+/// # Examples
+///
+/// ```
+/// use pool::{JobContext, pool_job};
+///
+/// #[pool_job]
+/// fn count(ctx: &JobContext, up_to: u64) -> u64 {
+///     (0..up_to).take_while(|_| !ctx.is_cancelled()).count() as u64
+/// }
+///
+/// // The function stays an ordinary one:
+/// assert_eq!(count(&JobContext::detached(), 1000), 1000);
+/// ```
+#[derive(Clone)]
+pub struct JobContext(Arc<Inner>);
+
+struct Inner {
+    about: About,
+    ended: AtomicBool,
+    /// `None`: detached.
+    watch: Option<Arc<CancelWatch>>,
+}
+
+/// What a job is told of itself.
 #[derive(Clone, Debug)]
-#[non_exhaustive]
-pub struct JobContext {}
+pub(crate) struct About {
+    pub(crate) id: JobId,
+    pub(crate) name: &'static str,
+    pub(crate) attempt: u32,
+    pub(crate) slot: usize,
+    pub(crate) until: Option<Instant>,
+    /// Its number on the channel.
+    pub(crate) seq: u64,
+}
 
 impl JobContext {
-    /// A context without a job, for unit tests of job functions.
-    pub fn detached() -> Self {
-        JobContext {}
+    /// A context of no pool: never cancelled, without limits. For calling a job function
+    /// directly, as in a unit test.
+    pub fn detached() -> JobContext {
+        let id = JobId::from_words([0, 0]);
+        let about = About { id, name: "", attempt: 1, slot: 0, until: None, seq: 0 };
+        JobContext(Arc::new(Inner { about, ended: AtomicBool::new(false), watch: None }))
+    }
+
+    /// The context of the job that runs on this thread, deeper in the call stack than its
+    /// function; `None` outside of a job and on threads that a job started.
+    pub fn current() -> Option<JobContext> {
+        CURRENT.with_borrow(Clone::clone)
+    }
+
+    /// The job's id, the same as its handle's.
+    pub fn job_id(&self) -> JobId {
+        self.0.about.id
+    }
+
+    /// The job's name.
+    pub fn job_name(&self) -> &str {
+        self.0.about.name
+    }
+
+    /// Which attempt this is, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.0.about.attempt
+    }
+
+    /// The worker's slot, from 0 to one below the number of workers; stable over restarts.
+    pub fn worker(&self) -> usize {
+        self.0.about.slot
+    }
+
+    /// Whether the job is asked to stop: its handle cancelled it, or its timeout or deadline
+    /// passed, and its grace period runs. Also true once the job is over.
+    ///
+    /// One read of memory: cheap enough for an inner loop.
+    pub fn is_cancelled(&self) -> bool {
+        self.0.ended.load(Ordering::Acquire)
+            || self.0.watch.as_ref().is_some_and(|w| w.recorder.is_asked(self.0.about.seq))
+    }
+
+    /// Waits until [`is_cancelled`](Self::is_cancelled); noticed within about 10 ms.
+    ///
+    /// Works under any executor and on any thread of the job.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping it loses nothing.
+    pub fn cancelled(&self) -> Cancelled<'_> {
+        Cancelled(self)
+    }
+
+    /// How long until the job's timeout or its deadline, whichever is first; `None` without
+    /// either. Zero once it has passed.
+    pub fn remaining(&self) -> Option<Duration> {
+        self.0.about.until.map(|until| until.saturating_duration_since(Instant::now()))
+    }
+}
+
+impl fmt::Debug for JobContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("JobContext").field(&self.0.about).finish()
+    }
+}
+
+/// The future of [`JobContext::cancelled`].
+#[derive(Debug)]
+#[must_use = "futures do nothing unless they are awaited"]
+pub struct Cancelled<'a>(&'a JobContext);
+
+impl Future for Cancelled<'_> {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let context = self.0;
+        if context.is_cancelled() {
+            return Poll::Ready(());
+        }
+        let Some(watch) = &context.0.watch else {
+            return Poll::Pending;
+        };
+        watch.register(cx.waker().clone());
+        // Asked, or over, between the look and the registration.
+        if context.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+/// Who waits in this worker for a request to stop. The guard looks after them; it sleeps while
+/// there is nobody.
+pub(crate) struct CancelWatch {
+    pub(crate) recorder: Recorder,
+    pub(crate) nudge: Nudge,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl CancelWatch {
+    pub(crate) fn new(recorder: Recorder, nudge: Nudge) -> Self {
+        CancelWatch { recorder, nudge, waiting: Mutex::new(Vec::new()) }
+    }
+
+    fn register(&self, waker: Waker) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = waiting.is_empty();
+        waiting.push(waker);
+        drop(waiting);
+        if first {
+            self.nudge.send();
+        }
+    }
+
+    /// Whether somebody waits, so that the guard has to look now and then.
+    pub(crate) fn is_wanted(&self) -> bool {
+        !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+    }
+
+    /// Lets everybody look again.
+    pub(crate) fn wake_all(&self) {
+        let waiting =
+            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+}
+
+/// A job is running on this thread. Ends the context when dropped, whichever way the job ended.
+pub(crate) struct Running {
+    context: JobContext,
+    outer: Option<JobContext>,
+}
+
+impl Running {
+    pub(crate) fn begin(about: About, watch: Arc<CancelWatch>) -> Running {
+        let inner = Inner { about, ended: AtomicBool::new(false), watch: Some(watch) };
+        let context = JobContext(Arc::new(inner));
+        let outer = CURRENT.replace(Some(context.clone()));
+        Running { context, outer }
+    }
+
+    pub(crate) fn context(&self) -> &JobContext {
+        &self.context
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let inner = &self.context.0;
+        inner.ended.store(true, Ordering::Release);
+        CURRENT.set(self.outer.take());
+        if let Some(watch) = &inner.watch {
+            if watch.is_wanted() {
+                watch.wake_all();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn watch() -> (Recorder, Arc<CancelWatch>) {
+        let (host, file) = Recorder::create().unwrap();
+        let worker = Recorder::open(&file).unwrap();
+        (host, Arc::new(CancelWatch::new(worker, Nudge::new().unwrap())))
+    }
+
+    fn about(seq: u64) -> About {
+        let id = JobId::from_words([0, seq]);
+        About { id, name: "job", attempt: 1, slot: 3, until: None, seq }
+    }
+
+    #[test]
+    fn a_context_is_cancelled_by_its_own_request_only_and_by_its_end() {
+        let (host, watch) = watch();
+        let first = Running::begin(about(0), watch.clone());
+        let kept = first.context().clone();
+        assert!(!kept.is_cancelled());
+        host.ask(1);
+        assert!(!kept.is_cancelled());
+        host.ask(0);
+        assert!(kept.is_cancelled());
+        drop(first);
+        let second = Running::begin(about(1), watch);
+        assert!(kept.is_cancelled() && !second.context().is_cancelled());
+        assert_eq!(JobContext::current().unwrap().job_id(), second.context().job_id());
+        drop(second);
+        assert!(JobContext::current().is_none());
+    }
+
+    #[test]
+    fn whoever_waits_is_woken_by_the_end_of_the_job() {
+        let (_host, watch) = watch();
+        let running = Running::begin(about(0), watch.clone());
+        let kept = running.context().clone();
+        let mut waiting = std::pin::pin!(kept.cancelled());
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(waiting.as_mut().poll(&mut cx).is_pending());
+        assert!(watch.is_wanted());
+        drop(running);
+        assert!(!watch.is_wanted());
+        assert!(waiting.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn a_detached_context_is_never_cancelled() {
+        let context = JobContext::detached();
+        assert!(!context.is_cancelled() && context.remaining().is_none());
+        assert_eq!(context.attempt(), 1);
     }
 }

@@ -5,6 +5,9 @@ use std::fmt::Display;
 use std::future::Future;
 use std::pin::pin;
 
+use crate::pool::Pool;
+use crate::worker;
+
 pub use inventory;
 
 pub use crate::call::Call;
@@ -67,10 +70,14 @@ impl<E: Display> Started for Result<(), E> {
 }
 
 /// The first action of `#[pool::main]`: in a worker it serves and never returns.
-pub fn enter_main() {}
+pub fn enter_main() {
+    crate::serve_if_worker();
+}
 
 /// The first action of every `#[pool::test]`.
-pub fn enter_test() {}
+pub fn enter_test() {
+    worker::serve_if_worker();
+}
 
 /// Shuts the global pool down when `main` ends, by return or by panic.
 #[derive(Debug)]
@@ -82,7 +89,9 @@ pub fn global_guard() -> GlobalGuard {
 }
 
 impl Drop for GlobalGuard {
-    fn drop(&mut self) {}
+    fn drop(&mut self) {
+        Pool::end_global();
+    }
 }
 
 /// `flavor = "…"` of `#[pool::main]` and `#[pool::test]`.

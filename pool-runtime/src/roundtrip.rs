@@ -48,18 +48,18 @@ fn run<J: Job>(call: Call<J>) -> J::Output {
     J::decode(shim(call).unwrap()).unwrap()
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn add(a: u32, b: u32) -> u32 {
     a + b
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn greet(mut name: String, from: &str) -> String {
     name.push_str(from);
     name
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn reversed(mut bytes: Vec<u8>) -> Vec<u8> {
     bytes.reverse();
     bytes
@@ -67,28 +67,28 @@ fn reversed(mut bytes: Vec<u8>) -> Vec<u8> {
 
 type Blob = Vec<u8>;
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn length(bytes: &[u8]) -> usize {
     bytes.len()
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn aliased(bytes: Blob) -> Blob {
     bytes
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn joined(a: &[u8], b: Vec<u8>, c: &Vec<u8>) -> Vec<u8> {
     [a, &b, c].concat()
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn extension(path: &Path, other: PathBuf) -> Option<String> {
     assert_eq!(path, other);
     Some(path.extension()?.to_str()?.into())
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn sum(numbers: &[u32]) -> u64 {
     numbers.iter().map(|&n| u64::from(n)).sum()
 }
@@ -114,26 +114,26 @@ impl Default for Kind {
     }
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn same(sparse: Sparse, lent: &Sparse) -> (Sparse, BTreeMap<u8, Kind>) {
     assert_eq!(sparse, *lent);
     (sparse, BTreeMap::from([(1, Kind::Number(-1)), (2, Kind::default())]))
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn maybe(value: Option<Option<u32>>) -> Option<Option<u32>> {
     value
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn nothing() {}
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn fallible(fail: bool) -> Result<u8, String> {
     if fail { Err("no".into()) } else { Ok(1) }
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 async fn later(ctx: &JobContext, text: &str) -> String {
     // Not `Send`, and alive across the await.
     let text = Rc::new(text.to_owned());
@@ -142,23 +142,23 @@ async fn later(ctx: &JobContext, text: &str) -> String {
     (*text).clone()
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn with_context(a: u8, _: u8, ctx: &crate::JobContext) -> u8 {
     let _ = ctx;
     a
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn endless() -> ! {
     std::process::exit(0)
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 async fn endless_async() -> ! {
     std::process::exit(0)
 }
 
-#[pool_job]
+#[pool_job(crate = crate)]
 fn r#type(r#fn: u8) -> u8 {
     r#fn
 }
@@ -175,7 +175,7 @@ mod resize {
         width * 2
     }
 
-    #[crate::pool_job(name = "given", crate = pool)]
+    #[crate::pool_job(name = "given", crate = crate)]
     pub(super) fn other() {}
 }
 
@@ -260,10 +260,10 @@ fn names_are_full_paths() {
     fn name<J: Job>(call: Call<J>) -> &'static str {
         call.into_parts().job.unwrap().entry.name()
     }
-    #[pool_job]
+    #[pool_job(crate = crate)]
     fn inner() {}
     let closure = || {
-        #[pool_job]
+        #[pool_job(crate = crate)]
         fn inmost() {}
         name(call!(inmost))
     };

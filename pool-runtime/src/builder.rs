@@ -1,0 +1,268 @@
+//! [`PoolBuilder`]: how a pool differs from the default one.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use crate::error::BuildError;
+use crate::host::{self, Host, LaunchPlan, Output, Program, Variable};
+use crate::policy::{RetryPolicy, Terms};
+use crate::pool::Pool;
+use crate::registry;
+use crate::scheduler::Config;
+
+/// Payloads travel with a length of 32 bits, and something of a frame comes before them.
+const MAX_PAYLOAD: u64 = u32::MAX as u64 - 4096;
+
+/// Configures a [`Pool`]; made by [`Pool::builder`].
+///
+/// # Examples
+///
+/// ```
+/// use std::time::Duration;
+/// use pool::{Pool, RetryPolicy};
+///
+/// #[pool::main]
+/// fn main() -> Result<(), pool::BuildError> {
+///     let pool = Pool::builder()
+///         .workers(2)
+///         .timeout(Duration::from_secs(60))
+///         .retry(RetryPolicy::attempts(2))
+///         .build()?;
+///     pool.shutdown();
+///     Ok(())
+/// }
+/// ```
+#[derive(Clone, Debug)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct PoolBuilder {
+    workers: Option<usize>,
+    queue_capacity: usize,
+    terms: Terms,
+    max_jobs_per_worker: Option<u64>,
+    idle_timeout: Option<Duration>,
+    start_timeout: Duration,
+    max_payload: u64,
+    environment: Vec<Variable>,
+    current_dir: Option<PathBuf>,
+    executable: Option<PathBuf>,
+    args: Vec<OsString>,
+    stdout: Output,
+    stderr: Output,
+    name: Option<String>,
+}
+
+impl PoolBuilder {
+    pub(crate) fn new() -> Self {
+        PoolBuilder {
+            workers: None,
+            queue_capacity: 1_000_000,
+            terms: Terms::default(),
+            max_jobs_per_worker: None,
+            idle_timeout: None,
+            start_timeout: Duration::from_secs(30),
+            max_payload: 1 << 30,
+            environment: Vec::new(),
+            current_dir: None,
+            executable: None,
+            args: Vec::new(),
+            stdout: Output::default(),
+            stderr: Output::default(),
+            name: None,
+        }
+    }
+
+    /// How many worker processes, and so how many jobs at a time. By default one a core.
+    pub fn workers(mut self, n: usize) -> Self {
+        self.workers = Some(n);
+        self
+    }
+
+    /// How many jobs may be accepted and not yet handed to a worker; by default 1,000,000.
+    /// Beyond it `submit` resolves to `QueueFull`.
+    pub fn queue_capacity(mut self, n: usize) -> Self {
+        self.queue_capacity = n;
+        self
+    }
+
+    /// How long one attempt of a job may run; by default as long as it takes.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.terms.timeout = Some(timeout);
+        self
+    }
+
+    /// How long a job that is asked to stop may go on before its worker is killed; by default
+    /// no time at all: it is killed at once.
+    pub fn grace_period(mut self, grace: Duration) -> Self {
+        self.terms.grace = grace;
+        self
+    }
+
+    /// When and how often jobs are tried again; by default never.
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.terms.retry = policy;
+        self
+    }
+
+    /// Replaces a worker after so many jobs; by default never. With 1, nothing that a job leaves
+    /// behind in its process meets another job.
+    pub fn max_jobs_per_worker(mut self, n: u64) -> Self {
+        self.max_jobs_per_worker = Some(n);
+        self
+    }
+
+    /// Stops workers that have had nothing to do for so long, down to none; they are started
+    /// again on demand. By default they stay.
+    pub fn idle_timeout(mut self, timeout: Duration) -> Self {
+        self.idle_timeout = Some(timeout);
+        self
+    }
+
+    /// How long a worker may take from its start to its greeting, start hooks included; by
+    /// default 30 seconds.
+    pub fn start_timeout(mut self, timeout: Duration) -> Self {
+        self.start_timeout = timeout;
+        self
+    }
+
+    /// Bytes of encoded arguments or of an encoded output; by default 1 GiB. Checked before
+    /// anything is sent or allocated. At most 4 GiB less 4 KiB.
+    pub fn max_payload(mut self, bytes: u64) -> Self {
+        self.max_payload = bytes.min(MAX_PAYLOAD);
+        self
+    }
+
+    /// Sets an environment variable of the workers, which inherit the host's environment.
+    pub fn env(mut self, key: impl Into<OsString>, value: impl Into<OsString>) -> Self {
+        self.environment.push(Variable::Set(key.into(), value.into()));
+        self
+    }
+
+    /// Takes an environment variable away from the workers.
+    pub fn env_remove(mut self, key: impl Into<OsString>) -> Self {
+        self.environment.push(Variable::Remove(key.into()));
+        self
+    }
+
+    /// Lets the workers start from an empty environment (but for what was set after this).
+    pub fn env_clear(mut self) -> Self {
+        self.environment.push(Variable::Clear);
+        self
+    }
+
+    /// The workers' working directory; by default the host's.
+    pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
+        self.current_dir = Some(dir.into());
+        self
+    }
+
+    /// Runs another program as the worker. It must have the same jobs, in a `main` that is
+    /// wrapped like this one's.
+    pub fn executable(mut self, path: impl Into<PathBuf>) -> Self {
+        self.executable = Some(path.into());
+        self
+    }
+
+    /// Command line arguments of the workers; by default none.
+    pub fn args(mut self, args: impl IntoIterator<Item = impl Into<OsString>>) -> Self {
+        self.args = args.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Where the workers' stdout goes; by default to where the host's goes.
+    pub fn stdout(mut self, output: Output) -> Self {
+        self.stdout = output;
+        self
+    }
+
+    /// Where the workers' stderr goes; by default to where the host's goes.
+    pub fn stderr(mut self, output: Output) -> Self {
+        self.stderr = output;
+        self
+    }
+
+    /// The pool's name in process lists.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// Builds the pool and begins to start its workers; it does not wait for them
+    /// ([`Pool::ready`] does).
+    ///
+    /// # Errors
+    ///
+    /// When a setting cannot work, an `executable` or `current_dir` is not there, this program's
+    /// `main` is not wrapped, two jobs have one name, or the system gives no thread.
+    pub fn build(self) -> Result<Pool, BuildError> {
+        let table = registry::table().map_err(BuildError::new)?;
+        if host::is_privileged() {
+            return Err(BuildError::new(
+                "this program runs set-user-id or set-group-id, where a worker could not trust \
+                 what it is told",
+            ));
+        }
+        let workers = self.worker_count()?;
+        if self.queue_capacity == 0 {
+            return Err(BuildError::new("`queue_capacity(0)` would refuse every job"));
+        }
+        let program = match self.executable {
+            Some(path) if path.is_file() => Program::Other(path),
+            Some(path) => return Err(missing("executable", &path, "no file")),
+            None => Program::own()?,
+        };
+        if let Some(dir) = self.current_dir.as_deref().filter(|dir| !dir.is_dir()) {
+            return Err(missing("current_dir", dir, "no directory"));
+        }
+        let plan = LaunchPlan {
+            program,
+            args: self.args,
+            environment: self.environment,
+            current_dir: self.current_dir,
+            stdout: self.stdout,
+            stderr: self.stderr,
+            pool: self.name,
+            max_payload: self.max_payload,
+            fingerprint: table.fingerprint(),
+        };
+        let config = Config {
+            workers,
+            window: 1,
+            max_jobs_per_worker: self.max_jobs_per_worker,
+            idle_timeout: self.idle_timeout,
+            start_timeout: self.start_timeout,
+            defaults: self.terms,
+            seed: u64::from(std::process::id()),
+        };
+        let host: Arc<Host> = Host::new(config, plan, self.queue_capacity);
+        host::start_driver(&host)
+            .map_err(|error| BuildError::new(format!("no thread for its driver: {error}")))?;
+        Ok(Pool::of(host))
+    }
+
+    /// Builds the pool that [`Pool::global`] and `submit!` use from here on.
+    ///
+    /// # Errors
+    ///
+    /// As [`build`](Self::build), and if there is a global pool already.
+    pub fn build_global(self) -> Result<&'static Pool, BuildError> {
+        Pool::build_global(self)
+    }
+
+    fn worker_count(&self) -> Result<u32, BuildError> {
+        match self.workers {
+            Some(0) => Err(BuildError::new("`workers(0)` could run nothing: ask for at least one")),
+            Some(n) => u32::try_from(n)
+                .ok()
+                .filter(|&n| n <= 1 << 16)
+                .ok_or_else(|| BuildError::new(format!("{n} workers are more than 65,536"))),
+            None => Ok(thread::available_parallelism().map_or(1, |n| n.get() as u32)),
+        }
+    }
+}
+
+fn missing(setting: &str, path: &Path, what: &str) -> BuildError {
+    BuildError::new(format!("`{setting}`: there is {what} at `{}`", path.display()))
+}

@@ -1,0 +1,221 @@
+//! The claim on a job's output: [`JobHandle`], [`Canceller`], and [`block_on`] for sync programs.
+//!
+//! Here bytes become types again, on the caller's own task.
+
+use std::fmt;
+use std::future::Future;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+
+use crate::error::{JobError, JobErrorKind};
+use crate::host::{self, Cell, First, JobStatus, Manner, Outcome, Place, race};
+use crate::id::JobId;
+use crate::registry::{Encoded, Job};
+
+/// A claim on the output of one job; await it, or [`wait`](Self::wait) for it.
+///
+/// Dropping it detaches: the job runs on, its outcome is forgotten. To end the job instead, see
+/// [`cancel_on_drop`](Self::cancel_on_drop).
+///
+/// # Errors
+///
+/// The job's own return value comes as it is, an `Err` of its own too. A [`JobError`] says why
+/// there is no return value.
+///
+/// # Panics
+///
+/// A handle that is polled again after it gave its outcome never becomes ready.
+///
+/// # Cancel safety
+///
+/// Awaiting `&mut handle` may be given up and taken up again.
+///
+/// # Examples
+///
+/// ```
+/// use pool::{pool_job, submit};
+///
+/// #[pool_job]
+/// fn shout(text: String) -> String {
+///     text.to_uppercase()
+/// }
+///
+/// #[pool::main]
+/// fn main() {
+///     let handle = submit!(shout, "quiet".to_owned());
+///     assert_eq!(handle.wait().unwrap(), "QUIET");
+/// }
+/// ```
+#[must_use = "dropping a handle detaches its job; say so with `drop`"]
+pub struct JobHandle<T> {
+    cell: Arc<Cell>,
+    decode: fn(Encoded) -> Result<T, String>,
+    cancel_on_drop: bool,
+}
+
+impl<T> JobHandle<T> {
+    pub(crate) fn new<J: Job<Output = T>>(cell: Arc<Cell>) -> Self {
+        JobHandle { cell, decode: J::decode, cancel_on_drop: false }
+    }
+
+    /// The job's id.
+    pub fn id(&self) -> JobId {
+        self.cell.subject.id
+    }
+
+    /// The job's name.
+    pub fn name(&self) -> &str {
+        &self.cell.subject.name
+    }
+
+    /// Where the job is in its life.
+    pub fn status(&self) -> JobStatus {
+        self.cell.status()
+    }
+
+    /// Whether the job has ended. Its outcome may be waited for without waiting.
+    pub fn is_finished(&self) -> bool {
+        self.status() == JobStatus::Ended
+    }
+
+    /// Gives the job up: queued, it never runs; running, it is asked to stop, and killed after its
+    /// grace period. Does nothing once it has ended.
+    ///
+    /// The handle resolves as `Cancelled`, or with the output if that came first.
+    pub fn cancel(&self) {
+        self.cell.give_up(Manner::Cancel);
+    }
+
+    /// The same without a grace period.
+    pub fn kill(&self) {
+        self.cell.give_up(Manner::Kill);
+    }
+
+    /// Something that can give the job up from elsewhere, and may outlive the handle.
+    pub fn canceller(&self) -> Canceller {
+        Canceller { cell: self.cell.clone() }
+    }
+
+    /// From here on dropping the handle cancels the job.
+    pub fn cancel_on_drop(mut self) -> Self {
+        self.cancel_on_drop = true;
+        self
+    }
+
+    /// Cancels the job as soon as `signal` is ready: a token, Ctrl-C, a client that went away.
+    ///
+    /// The signal is polled on the pool's own runtime (tokio, with time and IO) and dropped when
+    /// the job ends. If it panics, it is as if it never became ready.
+    pub fn cancel_on(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
+        let cell = self.cell.clone();
+        let watch = async move {
+            let ended = std::future::poll_fn(|cx| cell.poll_ended(cx));
+            if let First::Right(()) = race(ended, signal).await {
+                cell.give_up(Manner::Cancel);
+            }
+        };
+        let own = match self.cell.place() {
+            Place::Pool(host, _) => host.upgrade().and_then(|host| host.runtime().cloned()),
+            Place::Nowhere | Place::Queue(..) => None,
+        };
+        if let Some(runtime) = own.or_else(host::background_runtime) {
+            runtime.spawn(watch);
+        }
+        self
+    }
+
+    /// Blocks this thread until the job has ended.
+    ///
+    /// # Errors
+    ///
+    /// As awaiting the handle.
+    pub fn wait(self) -> Result<T, JobError> {
+        block_on(self)
+    }
+
+    fn decode(&self, outcome: Outcome) -> Result<T, JobError> {
+        let output = outcome?;
+        let encoded = Encoded { bytes: output.payload.into_vec(), raw: output.raw };
+        (self.decode)(encoded).map_err(|text| {
+            let text = format!("the host could not read the output: {text}");
+            self.cell.error(JobErrorKind::Decode(text), 1)
+        })
+    }
+}
+
+impl<T> Future for JobHandle<T> {
+    type Output = Result<T, JobError>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.cell.poll_outcome(cx).map(|outcome| self.decode(outcome))
+    }
+}
+
+impl<T> Drop for JobHandle<T> {
+    fn drop(&mut self) {
+        if self.cancel_on_drop {
+            self.cancel();
+        }
+    }
+}
+
+impl<T> fmt::Debug for JobHandle<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobHandle")
+            .field("id", &self.id())
+            .field("name", &self.name())
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Gives up one job, from wherever it is; made by [`JobHandle::canceller`].
+#[derive(Clone, Debug)]
+pub struct Canceller {
+    cell: Arc<Cell>,
+}
+
+impl Canceller {
+    /// As [`JobHandle::cancel`].
+    pub fn cancel(&self) {
+        self.cell.give_up(Manner::Cancel);
+    }
+
+    /// As [`JobHandle::kill`].
+    pub fn kill(&self) {
+        self.cell.give_up(Manner::Kill);
+    }
+}
+
+/// Drives a future to its end on this thread, for programs without a runtime.
+///
+/// # Examples
+///
+/// ```
+/// #[pool::main]
+/// fn main() {
+///     let pool = pool::Pool::new(2).unwrap();
+///     pool::block_on(pool.shutdown_async());
+/// }
+/// ```
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    struct Unpark(Thread);
+
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+
+    let mut future = pin!(future);
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut cx = Context::from_waker(&waker);
+    loop {
+        match future.as_mut().poll(&mut cx) {
+            Poll::Ready(output) => return output,
+            Poll::Pending => thread::park(),
+        }
+    }
+}

@@ -1,0 +1,337 @@
+//! What is behind a `JobQueue`: jobs that wait for whoever takes them, and the pools that do.
+//!
+//! A pool that works on a backlog holds a [`Share`] of it: its core takes jobs from there exactly
+//! when it can hand them to a worker, and counts how they end.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use tokio::sync::{Notify, Semaphore};
+
+use super::after::wake_all;
+use super::background;
+use super::cell::{Cell, Place};
+use super::core::Host;
+use super::race::{First, race};
+use crate::error::JobErrorKind;
+use crate::stats::WorkReport;
+
+pub(crate) struct Backlog {
+    state: Mutex<State>,
+    /// Of a bounded queue: free places.
+    room: Option<Semaphore>,
+    arrivals: Notify,
+}
+
+struct State {
+    /// By ticket: those that come go to the end, those that come back to the front.
+    jobs: BTreeMap<i64, Arc<Cell>>,
+    closed: bool,
+    /// No handle of the queue is left.
+    orphaned: bool,
+    last_push: Instant,
+    workers: Vec<(Weak<Host>, Arc<Share>)>,
+}
+
+impl Backlog {
+    pub(crate) fn new(capacity: Option<usize>) -> Arc<Backlog> {
+        let state = State {
+            jobs: BTreeMap::new(),
+            closed: false,
+            orphaned: false,
+            last_push: Instant::now(),
+            workers: Vec::new(),
+        };
+        let room = capacity.map(|n| Semaphore::new(n.clamp(1, Semaphore::MAX_PERMITS)));
+        Arc::new(Backlog { state: Mutex::new(state), room, arrivals: Notify::new() })
+    }
+
+    /// Waits for room and takes it; false if the queue is closed.
+    pub(crate) async fn enter(&self) -> bool {
+        match &self.room {
+            Some(room) => room.acquire().await.map(|permit| permit.forget()).is_ok(),
+            None => !self.is_closed(),
+        }
+    }
+
+    /// Appends a job, which [`enter`](Self::enter) has made room for.
+    pub(crate) fn push(self: &Arc<Self>, cell: Arc<Cell>) {
+        let mut state = self.state();
+        if state.closed || state.orphaned {
+            drop(state);
+            return cell.end(JobErrorKind::QueueClosed);
+        }
+        let ticket = state.jobs.last_key_value().map_or(0, |(last, _)| last + 1);
+        if !cell.put(Place::Queue(Arc::downgrade(self), ticket)) {
+            return;
+        }
+        state.jobs.insert(ticket, cell.clone());
+        state.last_push = Instant::now();
+        let hosts: Vec<_> = state.workers.iter().filter_map(|(host, _)| host.upgrade()).collect();
+        drop(state);
+        if cell.deadline.is_some() {
+            self.watch_deadline(&cell);
+        }
+        drop(cell);
+        self.arrivals.notify_one();
+        for host in hosts {
+            host.look();
+        }
+    }
+
+    /// Ends the job at its deadline, if it is still here.
+    fn watch_deadline(self: &Arc<Self>, cell: &Arc<Cell>) {
+        let (backlog, cell) = (Arc::downgrade(self), Arc::downgrade(cell));
+        background::spawn(async move {
+            let Some((moment, length)) = cell.upgrade().and_then(|cell| cell.deadline) else {
+                return;
+            };
+            let ended = std::future::poll_fn(|cx| match cell.upgrade() {
+                Some(cell) => cell.poll_ended(cx),
+                None => Poll::Ready(()),
+            });
+            let due = tokio::time::sleep_until(moment.into());
+            if let First::Right(()) = race(ended, due).await {
+                let Some(cell) = cell.upgrade() else { return };
+                if let (Place::Queue(_, ticket), Some(backlog)) = (cell.place(), backlog.upgrade())
+                {
+                    if backlog.remove(ticket).is_some() {
+                        cell.end(JobErrorKind::TimedOut(length));
+                    }
+                }
+            }
+        });
+    }
+
+    /// The first job, if any. Its place is `Nowhere` when this returns, and its room is given back
+    /// by [`leave`](Self::leave).
+    pub(super) fn take(&self) -> Option<Arc<Cell>> {
+        let mut state = self.state();
+        loop {
+            let (_, cell) = state.jobs.pop_first()?;
+            if cell.put(Place::Nowhere) {
+                return Some(cell);
+            }
+        }
+    }
+
+    /// Gives one job's room to whoever waits for it. Wakes: not to be called under a lock.
+    pub(super) fn leave(&self) {
+        if let Some(room) = &self.room {
+            room.add_permits(1);
+        }
+    }
+
+    /// Takes the first job, waiting for one if need be.
+    pub(crate) async fn pop(&self) -> Option<Arc<Cell>> {
+        loop {
+            let mut arrival = std::pin::pin!(self.arrivals.notified());
+            arrival.as_mut().enable();
+            if let Some(cell) = self.take() {
+                self.leave();
+                return Some(cell);
+            }
+            if self.is_closed() {
+                return None;
+            }
+            arrival.await;
+        }
+    }
+
+    /// Takes out the job with this ticket.
+    pub(super) fn remove(&self, ticket: i64) -> Option<Arc<Cell>> {
+        let cell = self.state().jobs.remove(&ticket)?;
+        self.leave();
+        self.tell_workers();
+        Some(cell)
+    }
+
+    /// Puts jobs back to the front, in their order.
+    pub(super) fn give_back(self: &Arc<Self>, cells: Vec<Arc<Cell>>) {
+        let mut refused = Vec::new();
+        let mut state = self.state();
+        for cell in cells.into_iter().rev() {
+            let ticket = state.jobs.first_key_value().map_or(0, |(first, _)| first - 1);
+            if state.orphaned {
+                refused.push(cell);
+            } else if cell.put(Place::Queue(Arc::downgrade(self), ticket)) {
+                state.jobs.insert(ticket, cell);
+            }
+        }
+        drop(state);
+        for cell in refused {
+            cell.end(JobErrorKind::Cancelled);
+        }
+        self.arrivals.notify_one();
+    }
+
+    /// Drops every job; their handles resolve as cancelled. Returns how many.
+    pub(crate) fn clear(&self) -> usize {
+        let jobs = std::mem::take(&mut self.state().jobs);
+        let count = jobs.len();
+        for cell in jobs.into_values() {
+            self.leave();
+            cell.end(JobErrorKind::Cancelled);
+        }
+        self.tell_workers();
+        count
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.state().jobs.len()
+    }
+
+    /// No more pushes.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        if let Some(room) = &self.room {
+            room.close();
+        }
+        self.arrivals.notify_waiters();
+        self.tell_workers();
+    }
+
+    pub(crate) fn is_closed(&self) -> bool {
+        let state = self.state();
+        state.closed || state.orphaned
+    }
+
+    /// The last handle of the queue is gone: nobody will ever take these jobs.
+    pub(crate) fn orphan(&self) {
+        self.state().orphaned = true;
+        self.close();
+        self.clear();
+    }
+
+    /// When the last job came.
+    pub(crate) fn last_push(&self) -> Instant {
+        self.state().last_push
+    }
+
+    /// From here on `host` is told of new jobs.
+    pub(super) fn add_worker(&self, host: Weak<Host>, share: Arc<Share>) {
+        self.state().workers.push((host, share));
+    }
+
+    pub(super) fn remove_worker(&self, share: &Arc<Share>) {
+        self.state().workers.retain(|(_, other)| !Arc::ptr_eq(other, share));
+    }
+
+    /// Lets every `Work` look whether it is done.
+    fn tell_workers(&self) {
+        let shares: Vec<_> = self.state().workers.iter().map(|(_, share)| share.clone()).collect();
+        wake_all(shares.iter().filter_map(|share| share.take_waker()).collect());
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Backlog {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Backlog").field("jobs", &self.len()).finish_non_exhaustive()
+    }
+}
+
+/// One pool's work on one backlog.
+pub(crate) struct Share {
+    pub(crate) backlog: Arc<Backlog>,
+    state: Mutex<ShareState>,
+}
+
+#[derive(Default)]
+struct ShareState {
+    running: u64,
+    report: WorkReport,
+    /// Takes no more jobs: dropped, done, or its pool is closed.
+    over: bool,
+    waker: Option<Waker>,
+}
+
+/// How a job of a share ended, as it is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Count {
+    Succeeded,
+    Failed,
+    Cancelled,
+}
+
+impl Count {
+    pub(crate) fn add_to(self, report: &mut WorkReport) {
+        match self {
+            Count::Succeeded => report.succeeded += 1,
+            Count::Failed => report.failed += 1,
+            Count::Cancelled => report.cancelled += 1,
+        }
+    }
+}
+
+impl Share {
+    pub(crate) fn new(backlog: Arc<Backlog>) -> Arc<Share> {
+        Arc::new(Share { backlog, state: Mutex::default() })
+    }
+
+    /// The next job for this share's pool.
+    pub(super) fn take(&self) -> Option<Arc<Cell>> {
+        let mut state = self.state();
+        if state.over {
+            return None;
+        }
+        let cell = self.backlog.take()?;
+        state.running += 1;
+        Some(cell)
+    }
+
+    /// A job that was taken has ended, or (`None`) went back.
+    pub(super) fn ended(&self, count: Option<Count>, wakers: &mut Vec<Waker>) {
+        let mut state = self.state();
+        state.running = state.running.saturating_sub(1);
+        if let Some(count) = count {
+            count.add_to(&mut state.report);
+        }
+        if state.running == 0 {
+            wakers.extend(state.waker.take());
+        }
+    }
+
+    /// Takes no more jobs; returns who is to be woken for that.
+    pub(crate) fn finish(&self) -> Option<Waker> {
+        let mut state = self.state();
+        state.over = true;
+        state.waker.take()
+    }
+
+    pub(super) fn is_over(&self) -> bool {
+        self.state().over
+    }
+
+    /// Registers `waker` for the next change, and says what holds now: whether more is taken, how
+    /// many jobs are running, and how the others ended.
+    pub(crate) fn look(&self, cx: &mut Context<'_>) -> (bool, u64, WorkReport) {
+        let waker = cx.waker().clone();
+        let mut state = self.state();
+        let old = state.waker.replace(waker);
+        let seen = (state.over, state.running, state.report);
+        drop(state);
+        drop(old);
+        seen
+    }
+
+    fn take_waker(&self) -> Option<Waker> {
+        self.state().waker.take()
+    }
+
+    fn state(&self) -> MutexGuard<'_, ShareState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Share {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Share").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,328 @@
+//! The place where one job waits: its arguments first, then its outcome, and whoever awaits it.
+//!
+//! A cell knows where its job is, so that a handle can give it up wherever that may be. It knows
+//! nothing of types: `call.rs` and `handle.rs` do.
+
+use std::borrow::Cow;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::{Context, Poll, Waker};
+use std::time::{Duration, Instant};
+
+use super::after::wake_all;
+use super::backlog::{Backlog, Share};
+use super::core::Host;
+use crate::error::{JobError, JobErrorKind, Subject};
+use crate::id::JobId;
+use crate::policy::JobOptions;
+use crate::scheduler::JobKey;
+use crate::wire::Payload;
+
+/// Where a job is in its life.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum JobStatus {
+    /// Waiting: in a queue, for its next attempt, or handed to a worker ahead of its turn.
+    Queued,
+    /// A worker is running it.
+    Running,
+    /// It has an outcome.
+    Ended,
+}
+
+/// What a job gave: a value in MessagePack, or one raw byte string.
+#[derive(Debug)]
+pub(crate) struct Output {
+    pub(crate) payload: Payload,
+    pub(crate) raw: bool,
+}
+
+pub(crate) type Outcome = Result<Output, JobError>;
+
+/// What is known of a job before it is anywhere.
+#[derive(Debug)]
+pub(crate) struct Order {
+    pub(crate) name: Cow<'static, str>,
+    /// Of its function in the table.
+    pub(crate) number: u16,
+    pub(crate) label: Option<Arc<str>>,
+    pub(crate) arguments: Payload,
+    pub(crate) raw: bool,
+    /// What was asked for this job alone, if anything.
+    pub(crate) options: Option<Box<JobOptions>>,
+}
+
+/// How a job is given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Manner {
+    /// With its grace period.
+    Cancel,
+    /// At once.
+    Kill,
+}
+
+pub(crate) struct Cell {
+    pub(crate) subject: Subject,
+    pub(crate) number: u16,
+    pub(crate) raw: bool,
+    /// What was asked for this job alone, if anything.
+    pub(crate) options: Option<Box<JobOptions>>,
+    /// The moment of its deadline, and its length.
+    pub(crate) deadline: Option<(Instant, Duration)>,
+    status: AtomicU8,
+    /// It holds a place in its pool's queue.
+    permit: AtomicBool,
+    key: AtomicU64,
+    slot: Mutex<Slot>,
+}
+
+struct Slot {
+    place: Place,
+    content: Content,
+    waker: Option<Waker>,
+    /// Others who want to know when the job ends.
+    watchers: Vec<Waker>,
+}
+
+/// Where the job is, and so who can give it up.
+#[derive(Clone, Default)]
+pub(crate) enum Place {
+    #[default]
+    Nowhere,
+    /// In a `JobQueue`, under this ticket.
+    Queue(Weak<Backlog>, i64),
+    /// In a pool, perhaps on behalf of one `Work`.
+    Pool(Weak<Host>, Option<Arc<Share>>),
+}
+
+enum Content {
+    Arguments(Payload),
+    Outcome(Outcome),
+    Taken,
+}
+
+/// What a cell no longer needs; to be dropped outside of any lock.
+pub(crate) struct Leftover {
+    _place: Place,
+    _content: Content,
+}
+
+impl Cell {
+    pub(crate) fn new(order: Order) -> Arc<Cell> {
+        Self::with_content(order, |arguments, _| Content::Arguments(arguments), JobStatus::Queued)
+    }
+
+    /// A job that has ended before it was anywhere.
+    pub(crate) fn refused(order: Order, kind: JobErrorKind) -> Arc<Cell> {
+        let outcome =
+            |_, subject: &Subject| Content::Outcome(Err(JobError::new(kind, subject.clone(), 0)));
+        Self::with_content(order, outcome, JobStatus::Ended)
+    }
+
+    fn with_content(
+        order: Order,
+        content: impl FnOnce(Payload, &Subject) -> Content,
+        status: JobStatus,
+    ) -> Arc<Cell> {
+        let Order { name, number, label, arguments, raw, options } = order;
+        let subject = Subject { id: JobId::fresh(), name, label };
+        let content = content(arguments, &subject);
+        let length = options.as_ref().and_then(|options| options.deadline);
+        let deadline = length.and_then(|d| Instant::now().checked_add(d).map(|moment| (moment, d)));
+        let slot = Slot { place: Place::Nowhere, content, waker: None, watchers: Vec::new() };
+        Arc::new(Cell {
+            subject,
+            number,
+            raw,
+            options,
+            deadline,
+            status: AtomicU8::new(status as u8),
+            permit: AtomicBool::new(false),
+            key: AtomicU64::new(0),
+            slot: Mutex::new(slot),
+        })
+    }
+
+    pub(crate) fn status(&self) -> JobStatus {
+        match self.status.load(Ordering::Acquire) {
+            0 => JobStatus::Queued,
+            1 => JobStatus::Running,
+            _ => JobStatus::Ended,
+        }
+    }
+
+    /// While it has not ended.
+    pub(super) fn set_status(&self, status: JobStatus) {
+        self.status.store(status as u8, Ordering::Release);
+    }
+
+    /// Under the core's lock only.
+    pub(super) fn set_key(&self, key: JobKey) {
+        let key = u64::from(key.generation) << 32 | u64::from(key.index);
+        self.key.store(key, Ordering::Relaxed);
+    }
+
+    /// Under the core's lock only, and once it was submitted.
+    pub(super) fn key(&self) -> JobKey {
+        let key = self.key.load(Ordering::Relaxed);
+        JobKey { index: key as u32, generation: (key >> 32) as u32 }
+    }
+
+    pub(crate) fn hold_permit(&self) {
+        self.permit.store(true, Ordering::Relaxed);
+    }
+
+    /// How many places in the queue its leaving frees.
+    pub(super) fn release_permit(&self) -> usize {
+        usize::from(self.permit.swap(false, Ordering::Relaxed))
+    }
+
+    pub(crate) fn place(&self) -> Place {
+        self.slot().place.clone()
+    }
+
+    /// Moves the job; false if it has ended meanwhile, and has to go nowhere.
+    #[must_use]
+    pub(crate) fn put(&self, place: Place) -> bool {
+        let mut slot = self.slot();
+        let waits = matches!(slot.content, Content::Arguments(_));
+        let old = if waits { std::mem::replace(&mut slot.place, place) } else { place };
+        drop(slot);
+        drop(old);
+        waits
+    }
+
+    /// The arguments, shared with every attempt.
+    pub(super) fn arguments(&self) -> Payload {
+        match &self.slot().content {
+            Content::Arguments(arguments) => arguments.clone(),
+            Content::Outcome(_) | Content::Taken => Payload::EMPTY,
+        }
+    }
+
+    /// Gives the job its outcome, unless it has one. Whoever calls this wakes the wakers and
+    /// drops the leftover, outside of any lock.
+    #[must_use]
+    pub(super) fn finish(&self, outcome: Outcome, wakers: &mut Vec<Waker>) -> Leftover {
+        Self::finish_in(&mut self.slot(), &self.status, outcome, wakers)
+    }
+
+    fn finish_in(
+        slot: &mut Slot,
+        status: &AtomicU8,
+        outcome: Outcome,
+        wakers: &mut Vec<Waker>,
+    ) -> Leftover {
+        let outcome = Content::Outcome(outcome);
+        if !matches!(slot.content, Content::Arguments(_)) {
+            return Leftover { _place: Place::Nowhere, _content: outcome };
+        }
+        let content = std::mem::replace(&mut slot.content, outcome);
+        status.store(JobStatus::Ended as u8, Ordering::Release);
+        wakers.extend(slot.waker.take());
+        wakers.append(&mut slot.watchers);
+        Leftover { _place: std::mem::take(&mut slot.place), _content: content }
+    }
+
+    /// Ends a job that is in no pool.
+    pub(crate) fn end(&self, kind: JobErrorKind) {
+        let mut wakers = Vec::new();
+        let leftover = self.finish(Err(self.error(kind, 0)), &mut wakers);
+        drop(leftover);
+        wake_all(wakers);
+    }
+
+    /// Bytes of its arguments.
+    pub(crate) fn argument_len(&self) -> usize {
+        self.arguments().as_slice().len()
+    }
+
+    pub(crate) fn error(&self, kind: JobErrorKind, attempts: u32) -> JobError {
+        JobError::new(kind, self.subject.clone(), attempts)
+    }
+
+    /// The outcome, once. For use inside a future's `poll`.
+    pub(crate) fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome> {
+        // A waker's code runs when it is cloned or dropped: both outside of the lock.
+        let waker = cx.waker().clone();
+        let mut slot = self.slot();
+        if let Content::Outcome(_) = slot.content {
+            let taken = std::mem::replace(&mut slot.content, Content::Taken);
+            let old = slot.waker.take();
+            drop(slot);
+            drop(old);
+            return match taken {
+                Content::Outcome(outcome) => Poll::Ready(outcome),
+                Content::Arguments(_) | Content::Taken => Poll::Pending,
+            };
+        }
+        let old = slot.waker.replace(waker);
+        drop(slot);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// Whether the job has ended; tells `cx` when it does.
+    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let waker = cx.waker().clone();
+        let mut slot = self.slot();
+        if !matches!(slot.content, Content::Arguments(_)) {
+            return Poll::Ready(());
+        }
+        if !slot.watchers.iter().any(|other| other.will_wake(&waker)) {
+            slot.watchers.push(waker);
+        }
+        Poll::Pending
+    }
+
+    /// Gives the job up, wherever it is.
+    pub(crate) fn give_up(self: &Arc<Self>, manner: Manner) {
+        while self.status() != JobStatus::Ended {
+            match self.place() {
+                Place::Nowhere if self.end_nowhere() => return,
+                Place::Nowhere => {}
+                Place::Queue(backlog, ticket) => {
+                    let removed = backlog.upgrade().and_then(|backlog| backlog.remove(ticket));
+                    if removed.is_some() {
+                        return self.end(JobErrorKind::Cancelled);
+                    }
+                    // It left the queue since we looked; the next look finds it elsewhere.
+                }
+                Place::Pool(host, _) => {
+                    if let Some(host) = host.upgrade() {
+                        host.give_up(self.clone(), manner);
+                    }
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Ends a job that somebody holds outside of any queue and pool. False if it has moved on.
+    fn end_nowhere(&self) -> bool {
+        let outcome = Err(self.error(JobErrorKind::Cancelled, 0));
+        let mut wakers = Vec::new();
+        let mut slot = self.slot();
+        if !matches!(slot.place, Place::Nowhere) {
+            return false;
+        }
+        let leftover = Self::finish_in(&mut slot, &self.status, outcome, &mut wakers);
+        drop(slot);
+        drop(leftover);
+        wake_all(wakers);
+        true
+    }
+
+    fn slot(&self) -> MutexGuard<'_, Slot> {
+        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for Cell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cell")
+            .field("subject", &self.subject)
+            .field("status", &self.status())
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,253 @@
+//! The pool's own thread: readiness, timers and deaths enter the core from here.
+//!
+//! It runs a runtime of its own, so that a pool outlives the runtimes of its callers and works
+//! without any. One task looks after each worker, from its launch until it is reaped; nothing in
+//! them blocks.
+
+use std::convert::Infallible;
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::core::{Gone, Host, News};
+use super::link::{Answer, Link};
+use super::race::{First, race};
+use crate::error::WorkerExit;
+use crate::scheduler::WorkerId;
+use crate::wire::{Frame, FrameReader, Hello, ToHost, Welcome, WireFault};
+
+/// How long a worker may live after it has closed its channel.
+const AFTERLIFE: Duration = Duration::from_millis(20);
+/// How long a killed process is waited for before its slot is given to another.
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// How often what a worker left behind is looked for, where the host inherits it.
+const ORPHAN_LOOK: Duration = Duration::from_millis(5);
+/// Reads in one turn, before the others have theirs.
+const READS_A_TURN: usize = 16;
+/// Reads of what lies in the channel after a death: more than it holds, and yet bounded, since a
+/// descendant that got away may go on writing into it.
+const READS_AT_DEATH: usize = 256;
+/// Texts of a worker may be longer than a small `max_payload`.
+const TEXT_ROOM: u64 = 512 * 1024;
+
+/// Starts the driver of `host`.
+pub(crate) fn start(host: &Arc<Host>) -> io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    host.set_runtime(runtime.handle().clone());
+    let host = host.clone();
+    let name = "pool-driver".to_owned();
+    std::thread::Builder::new().name(name).spawn(move || {
+        host.set_driver();
+        runtime.block_on(drive(&host));
+    })?;
+    Ok(())
+}
+
+/// Until the pool is at rest.
+async fn drive(host: &Host) {
+    while !host.rest.is_set() {
+        let bell = host.bell.notified();
+        match host.tick() {
+            _ if host.rest.is_set() => return,
+            None => bell.await,
+            Some(due) => {
+                let wait = due.since(host.now());
+                race(bell, tokio::time::sleep(wait)).await;
+            }
+        }
+    }
+}
+
+/// Starts a worker and looks after it. May be called on any thread, under the core's lock.
+pub(super) fn look_after(host: &Arc<Host>, worker: WorkerId) {
+    let task = {
+        let host = host.clone();
+        async move {
+            life(&host, worker).await;
+            host.enter_as_driver(News::Reaped);
+        }
+    };
+    if let Some(runtime) = host.runtime() {
+        runtime.spawn(task);
+    }
+}
+
+/// One worker's life, from its launch until it is reaped.
+async fn life(host: &Host, worker: WorkerId) {
+    let (link, welcome) = match host.plan.start(worker) {
+        Ok((link, welcome)) => (Arc::new(link), welcome),
+        Err(reason) => {
+            let exit = WorkerExit::Unknown;
+            let detail = Some(reason);
+            let gone = Gone { worker, link: None, exit, detail, in_launch: true };
+            host.enter_as_driver(News::Gone(gone));
+            return;
+        }
+    };
+    host.enter_as_driver(News::Launched(link.clone()));
+    let mut desk = Desk {
+        reader: FrameReader::new(host.plan.max_payload.max(TEXT_ROOM)),
+        welcome,
+        is_ready: false,
+    };
+    let ended = desk.serve(host, &link).await;
+    if ended == Ended::Channel {
+        // A worker that exits closes its channel first.
+        let exited = race(link.process.ended(), tokio::time::sleep(AFTERLIFE)).await;
+        if let First::Right(()) = exited {
+            link.condemn("it closed its channel and lived on".to_owned());
+        }
+    }
+    let waited = race(link.process.ended(), tokio::time::sleep(LAST_WAIT)).await;
+    // Its group dies before it is reaped, and what it said last is read before it is dead to us.
+    link.process.kill();
+    if ended == Ended::Process {
+        desk.read(host, &link, READS_AT_DEATH);
+    }
+    let exit = match waited {
+        First::Left(()) => link.process.reap().unwrap_or(WorkerExit::Unknown),
+        First::Right(()) => WorkerExit::Unknown,
+    };
+    let verdict = link.verdict();
+    let exit = if verdict.is_some() { WorkerExit::Unknown } else { exit };
+    host.enter_as_driver(News::Gone(Gone {
+        worker,
+        link: Some(link.clone()),
+        exit,
+        detail: verdict,
+        in_launch: !desk.is_ready,
+    }));
+    bury(&link).await;
+}
+
+/// Reaps behind everybody's back: a process that would not die, and orphans.
+async fn bury(link: &Link) {
+    link.process.ended().await;
+    let _ = link.process.reap();
+    let until = Instant::now() + LAST_WAIT;
+    while link.process.reap_orphans() && Instant::now() < until {
+        tokio::time::sleep(ORPHAN_LOOK).await;
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// The process has ended; its last words may still lie in the channel.
+    Process,
+    /// The channel has ended.
+    Channel,
+}
+
+/// Reads one worker's frames.
+struct Desk {
+    reader: FrameReader<ToHost>,
+    welcome: Welcome,
+    /// It has greeted.
+    is_ready: bool,
+}
+
+/// What came of some reads.
+enum Progress {
+    /// There may be more.
+    More,
+    /// Nothing more for now.
+    Drained,
+    /// Nothing more for ever.
+    End,
+}
+
+impl Desk {
+    async fn serve(&mut self, host: &Host, link: &Arc<Link>) -> Ended {
+        loop {
+            let writes = write_rest(link);
+            let news = race(race(link.channel.readable(), link.process.ended()), writes).await;
+            match news {
+                First::Left(First::Left(Ok(readable))) => {
+                    match self.read(host, link, READS_A_TURN) {
+                        Progress::More => tokio::task::yield_now().await,
+                        Progress::Drained => readable.drained(),
+                        Progress::End => return Ended::Channel,
+                    }
+                }
+                // The runtime is going away.
+                First::Left(First::Left(Err(_))) => return Ended::Channel,
+                First::Left(First::Right(())) => return Ended::Process,
+                First::Right(never) => match never {},
+            }
+        }
+    }
+
+    /// Reads and books what is there.
+    fn read(&mut self, host: &Host, link: &Arc<Link>, turns: usize) -> Progress {
+        for _ in 0..turns {
+            let filled = self.reader.fill(&mut &link.channel);
+            let mut answers = Vec::new();
+            let fault = self.parse(host, link, &mut answers).err();
+            if !answers.is_empty() {
+                host.enter_as_driver(News::Answers(link.clone(), answers));
+            }
+            if let Some(reason) = fault {
+                link.condemn(reason);
+                return Progress::End;
+            }
+            match filled {
+                Ok(0) => return Progress::End,
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Progress::Drained;
+                }
+                // A peer that died with unread bytes: an error once, then the end.
+                Err(_) => return Progress::End,
+            }
+        }
+        Progress::More
+    }
+
+    fn parse(
+        &mut self,
+        host: &Host,
+        link: &Arc<Link>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), String> {
+        loop {
+            let is_ready = self.is_ready;
+            let check =
+                |header: &_| if is_ready { link.check(header) } else { Hello::check(header) };
+            let Some(frame) = self.reader.next(check).map_err(|fault| fault.to_string())? else {
+                return Ok(());
+            };
+            if self.is_ready {
+                answers.push(Answer::read(frame).map_err(|fault| fault.to_string())?);
+            } else {
+                self.greet(&frame)?;
+                self.is_ready = true;
+                host.enter_as_driver(News::Ready(link.worker));
+            }
+        }
+    }
+
+    fn greet(&self, frame: &Frame<ToHost>) -> Result<(), String> {
+        let hello = Hello::decode(&frame.body).map_err(|fault: WireFault| fault.to_string())?;
+        match hello.objection(&self.welcome) {
+            None => Ok(()),
+            Some(reason) => Err(reason),
+        }
+    }
+}
+
+/// Writes what a submitter could not, whenever the channel takes more. May be dropped and begun
+/// again at any time.
+async fn write_rest(link: &Link) -> Infallible {
+    loop {
+        if !link.is_blocked() {
+            link.blocked.notified().await;
+        } else if link.channel.writable().await.is_err() {
+            // No descriptor for the registration: others give theirs back some time.
+            tokio::time::sleep(AFTERLIFE).await;
+        } else {
+            link.write_on();
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Starts one worker: recorder, channel, process. Half-built state is undone by the drops.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::link::Link;
+use crate::error::BuildError;
+use crate::os;
+use crate::recorder::Recorder;
+use crate::registry;
+use crate::scheduler::WorkerId;
+use crate::wire::{PROTOCOL_VERSION, Welcome};
+
+/// Where a worker's stdout or stderr goes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Output {
+    /// To where the host's own goes.
+    #[default]
+    Inherit,
+    /// Nowhere.
+    Null,
+}
+
+impl Output {
+    fn stdio(self) -> Stdio {
+        match self {
+            Output::Inherit => Stdio::inherit(),
+            Output::Null => Stdio::null(),
+        }
+    }
+}
+
+/// Everything that every worker of one pool is started with.
+#[derive(Clone, Debug)]
+pub(crate) struct LaunchPlan {
+    pub(crate) program: Program,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) environment: Vec<Variable>,
+    pub(crate) current_dir: Option<PathBuf>,
+    pub(crate) stdout: Output,
+    pub(crate) stderr: Output,
+    pub(crate) pool: Option<String>,
+    pub(crate) max_payload: u64,
+    pub(crate) fingerprint: u64,
+}
+
+/// One change to the environment that a worker inherits; they apply in order.
+#[derive(Clone, Debug)]
+pub(crate) enum Variable {
+    Set(OsString, OsString),
+    Remove(OsString),
+    Clear,
+}
+
+/// What runs as a worker.
+#[derive(Clone, Debug)]
+pub(crate) enum Program {
+    /// This program, whose `main` begins with our call.
+    Own(PathBuf),
+    /// This test program, entered at the test of this name.
+    OwnTest(PathBuf, &'static str),
+    /// Another one that has the same jobs.
+    Other(PathBuf),
+}
+
+static MAIN_IS_WRAPPED: AtomicBool = AtomicBool::new(false);
+
+/// The program's `main` calls us first, hence workers may be started from it.
+pub(crate) fn main_is_wrapped() {
+    MAIN_IS_WRAPPED.store(true, Ordering::Relaxed);
+}
+
+/// Whether this process is a worker of some pool.
+pub(crate) fn is_worker() -> bool {
+    os::is_worker()
+}
+
+/// Whether this program runs with rights that its caller does not have.
+pub(crate) fn is_privileged() -> bool {
+    os::is_privileged()
+}
+
+impl Program {
+    /// This program, if there is a way to enter it as a worker.
+    pub(crate) fn own() -> Result<Program, BuildError> {
+        let path = os::own_executable()
+            .map_err(|error| BuildError::new(format!("where is this program? {error}")))?;
+        if MAIN_IS_WRAPPED.load(Ordering::Relaxed) {
+            Ok(Program::Own(path))
+        } else if let Some(test) = registry::test_entry() {
+            Ok(Program::OwnTest(path, test.path()))
+        } else {
+            Err(BuildError::new(
+                "a worker is this same program, started again, and this program's `main` would \
+                 run a second time: put `#[pool::main]` on `fn main` (or call \
+                 `pool::serve_if_worker()` first in it), and `#[pool::test]` on tests that use \
+                 a pool",
+            ))
+        }
+    }
+
+    fn path(&self) -> &Path {
+        match self {
+            Program::Own(path) | Program::OwnTest(path, _) | Program::Other(path) => path,
+        }
+    }
+}
+
+impl LaunchPlan {
+    /// Starts the process; it has not said anything yet. Inside the driver's runtime.
+    pub(super) fn start(&self, worker: WorkerId) -> Result<(Link, Welcome), String> {
+        let (recorder, recorder_file) = Recorder::create()
+            .map_err(|error| format!("no shared memory for its recorder: {error}"))?;
+        // A test harness prints before the worker takes over: until then its stdout is null, and
+        // the real one travels with the welcome.
+        let in_harness = matches!(self.program, Program::OwnTest(..));
+        let late_stdout = match self.stdout {
+            Output::Inherit if in_harness => os::own_stdout().ok(),
+            _ => None,
+        };
+        let welcome = Welcome {
+            protocol: PROTOCOL_VERSION,
+            slot: worker.slot,
+            fingerprint: self.fingerprint,
+            max_payload: self.max_payload,
+            descriptors: 1 + u32::from(late_stdout.is_some()),
+        };
+        let (channel, process) = os::spawn(
+            self.command(in_harness),
+            &self.process_name(worker),
+            &welcome.encode(),
+            &recorder_file,
+            late_stdout.as_ref(),
+        )
+        .map_err(|error| format!("`{}` cannot be started: {error}", self.describe().display()))?;
+        Ok((Link::new(worker, process, channel, recorder), welcome))
+    }
+
+    fn command(&self, in_harness: bool) -> Command {
+        let mut command = Command::new(self.program.path());
+        for variable in &self.environment {
+            match variable {
+                Variable::Set(key, value) => command.env(key, value),
+                Variable::Remove(key) => command.env_remove(key),
+                Variable::Clear => {
+                    command.env_clear();
+                    // Without these a doctest's executable runs all of its doctests.
+                    let vars = std::env::vars_os();
+                    command.envs(vars.filter(|(key, _)| is_doctest_variable(key)))
+                }
+            };
+        }
+        if let Some(dir) = &self.current_dir {
+            command.current_dir(dir);
+        }
+        if let Program::OwnTest(_, test) = self.program {
+            // Without `--include-ignored` an ignored test would not be entered.
+            command.args(["--include-ignored", "--exact", test, "--nocapture", "--test-threads=1"]);
+        }
+        command.args(&self.args);
+        command.stdout(if in_harness { Stdio::null() } else { self.stdout.stdio() });
+        command.stderr(self.stderr.stdio());
+        command
+    }
+
+    /// What `ps` shows.
+    fn process_name(&self, worker: WorkerId) -> OsString {
+        let mut name = self.describe().into_os_string();
+        let pool = self.pool.as_deref().unwrap_or("pool");
+        name.push(format!(" [{pool} worker {}]", worker.slot));
+        name
+    }
+
+    fn describe(&self) -> PathBuf {
+        match &self.program {
+            Program::Other(path) => path.clone(),
+            Program::Own(link) | Program::OwnTest(link, _) => {
+                std::env::current_exe().unwrap_or_else(|_| link.clone())
+            }
+        }
+    }
+}
+
+fn is_doctest_variable(key: &std::ffi::OsStr) -> bool {
+    key.to_str().is_some_and(|key| key.starts_with("RUSTDOC_DOCTEST_"))
+}

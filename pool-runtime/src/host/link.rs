@@ -1,0 +1,247 @@
+//! The host's end of one worker: what is to be written, what was read, and how to end it.
+//!
+//! Its window (which jobs it was given) lies in the core, under the core's lock. Here is what may
+//! be touched without that: the out-buffer under a lock of its own, and atomics.
+
+use std::collections::VecDeque;
+use std::io::{self, IoSlice};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use super::cell::Output;
+use crate::error::{JobErrorKind, PanicInfo};
+use crate::os::{HostEnd, Process};
+use crate::recorder::Recorder;
+use crate::scheduler::WorkerId;
+use crate::wire::{
+    Flags, Frame, HEADER_LEN, Header, PRELUDE_LEN, PanicReport, Payload, Prelude, Refusal, ToHost,
+    ToWorker, WireFault,
+};
+
+/// What a submitting thread writes at most, while it holds the core's lock.
+const WRITE_GRANT: usize = 64 * 1024;
+/// What the driver writes in one turn.
+const DRIVER_GRANT: usize = 1 << 20;
+
+#[derive(Debug)]
+pub(crate) struct Link {
+    pub(super) worker: WorkerId,
+    pub(super) process: Process,
+    pub(super) channel: HostEnd,
+    pub(super) recorder: Recorder,
+    /// How many jobs were put into the out-buffer: the seq of the next one.
+    sent: AtomicU64,
+    out: Mutex<Out>,
+    /// Tells the driver that the rest has to be written when the channel takes it.
+    pub(super) blocked: Notify,
+    /// Why the host gave this worker up, whatever its exit says.
+    condemned: Mutex<Option<String>>,
+}
+
+#[derive(Debug, Default)]
+struct Out {
+    frames: VecDeque<OutFrame>,
+    /// The driver writes on as soon as the channel takes more; nobody else does.
+    is_blocked: bool,
+}
+
+/// One frame, its payload shared with its cell: once a byte of it is on the wire it has to be
+/// finished, whatever became of the job.
+#[derive(Debug)]
+struct OutFrame {
+    head: [u8; HEADER_LEN + PRELUDE_LEN],
+    head_len: usize,
+    payload: Payload,
+    written: usize,
+    /// `None`: not a job.
+    seq: Option<u64>,
+}
+
+impl OutFrame {
+    fn len(&self) -> usize {
+        self.head_len + self.payload.as_slice().len()
+    }
+}
+
+/// What a worker answered.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) seq: u64,
+    pub(super) said: Said,
+}
+
+#[derive(Debug)]
+pub(super) enum Said {
+    Done(Output),
+    Failed(JobErrorKind),
+    Panicked(PanicInfo),
+    /// It passed over frames that were recalled.
+    Awake,
+}
+
+impl Link {
+    pub(super) fn new(
+        worker: WorkerId,
+        process: Process,
+        channel: HostEnd,
+        recorder: Recorder,
+    ) -> Self {
+        Link {
+            worker,
+            process,
+            channel,
+            recorder,
+            sent: AtomicU64::new(0),
+            out: Mutex::default(),
+            blocked: Notify::new(),
+            condemned: Mutex::new(None),
+        }
+    }
+
+    /// Sends one job: writes what fits now. Returns its seq. Under the core's lock.
+    pub(super) fn run(&self, job: u16, raw: bool, prelude: Prelude, payload: Payload) -> u64 {
+        let seq = self.sent.load(Ordering::Relaxed);
+        self.sent.store(seq + 1, Ordering::Relaxed);
+        // `max_payload` keeps a body below 4 GiB.
+        let body = payload.as_slice().len();
+        let flags = Flags::CTX.and(Flags::FLUSH).and_if(raw, Flags::RAW);
+        let flags = flags.and_if(body > crate::wire::BIG, Flags::BIG);
+        let len = (PRELUDE_LEN + body) as u32;
+        let header = Header { len, kind: ToWorker::Run, flags, job, seq };
+        let mut head = [0; HEADER_LEN + PRELUDE_LEN];
+        head[..HEADER_LEN].copy_from_slice(&header.encode());
+        head[HEADER_LEN..].copy_from_slice(&prelude.encode());
+        self.push(OutFrame { head, head_len: head.len(), payload, written: 0, seq: Some(seq) });
+        seq
+    }
+
+    /// Tells the worker to exit.
+    pub(super) fn stop(&self) {
+        let kind = ToWorker::Shutdown;
+        let header = Header { len: 0, kind, flags: Flags::NONE, job: 0, seq: 0 };
+        let mut head = [0; HEADER_LEN + PRELUDE_LEN];
+        head[..HEADER_LEN].copy_from_slice(&header.encode());
+        let payload = Payload::EMPTY;
+        self.push(OutFrame { head, head_len: HEADER_LEN, payload, written: 0, seq: None });
+    }
+
+    fn push(&self, frame: OutFrame) {
+        let mut out = self.out();
+        out.frames.push_back(frame);
+        if !out.is_blocked && !self.write_some(&mut out, WRITE_GRANT) {
+            out.is_blocked = true;
+            self.blocked.notify_one();
+        }
+    }
+
+    /// The driver's part of writing.
+    pub(super) fn write_on(&self) {
+        let mut out = self.out();
+        let done = self.write_some(&mut out, DRIVER_GRANT);
+        out.is_blocked = !done;
+    }
+
+    /// Whether the driver has something to write.
+    pub(super) fn is_blocked(&self) -> bool {
+        self.out().is_blocked
+    }
+
+    /// Writes at most `grant` bytes; true if nothing is left to be written.
+    fn write_some(&self, out: &mut Out, grant: usize) -> bool {
+        let mut granted = 0;
+        while let Some(frame) = out.frames.front_mut() {
+            if granted >= grant {
+                return false;
+            }
+            let head = &frame.head[..frame.head_len];
+            let payload = frame.payload.as_slice();
+            let head = &head[frame.written.min(head.len())..];
+            let body = &payload[frame.written.saturating_sub(frame.head_len)..];
+            let body = &body[..body.len().min(grant)];
+            match self.channel.try_write(&[IoSlice::new(head), IoSlice::new(body)]) {
+                Ok(n) => {
+                    frame.written += n;
+                    granted += n;
+                    if frame.written == frame.len() {
+                        out.frames.pop_front();
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                // The worker is gone; its death is noticed elsewhere.
+                Err(_) => {
+                    out.frames.clear();
+                    return true;
+                }
+            }
+        }
+        true
+    }
+
+    /// Takes back every job that was not claimed: returns the seq of the first. Under the core's
+    /// lock, as `run`.
+    pub(super) fn recall(&self) -> u64 {
+        let first = self.recorder.recall(self.sent.load(Ordering::Relaxed));
+        // What the worker would only pass over need not be written, unless it was begun.
+        let recalled = |frame: &OutFrame| frame.seq.is_some_and(|seq| seq >= first);
+        self.out().frames.retain(|frame| frame.written > 0 || !recalled(frame));
+        first
+    }
+
+    /// Whether job `seq` was started, as far as the recorder says.
+    pub(super) fn was_claimed(&self, seq: u64) -> bool {
+        seq < self.recorder.next()
+    }
+
+    /// Ends the worker for a fault of its own, which its death is then reported with.
+    pub(super) fn condemn(&self, reason: String) {
+        self.condemned.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
+        self.process.kill();
+    }
+
+    pub(super) fn verdict(&self) -> Option<String> {
+        self.condemned.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Checks a header before its body is awaited.
+    pub(super) fn check(&self, header: &Header<ToHost>) -> Result<(), WireFault> {
+        match header.kind {
+            ToHost::Done | ToHost::Failed | ToHost::Panicked | ToHost::Poke => {
+                let seq = header.seq;
+                let due = seq < self.sent.load(Ordering::Relaxed);
+                if due { Ok(()) } else { Err(WireFault::Seq { seq }) }
+            }
+            ToHost::Hello => Err(WireFault::Unexpected("a second greeting")),
+            ToHost::Log => Err(WireFault::Unexpected("a log frame that nobody asked for")),
+        }
+    }
+
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answer {
+    /// What a checked frame says.
+    pub(super) fn read(frame: Frame<ToHost>) -> Result<Answer, WireFault> {
+        let Frame { header, body, .. } = frame;
+        let said = match header.kind {
+            ToHost::Done => Said::Done(Output { payload: body, raw: header.flags.has(Flags::RAW) }),
+            ToHost::Panicked => {
+                let PanicReport { message, location, backtrace } =
+                    PanicReport::decode(body.as_slice())?;
+                Said::Panicked(PanicInfo { message, location, backtrace })
+            }
+            ToHost::Failed => Said::Failed(match Refusal::decode(body.as_slice())? {
+                Refusal::Decode(text) => JobErrorKind::Decode(text),
+                Refusal::Encode(text) => JobErrorKind::Encode(text),
+                Refusal::State(text) => JobErrorKind::State(text),
+                Refusal::TooLarge { size, limit } => JobErrorKind::PayloadTooLarge { size, limit },
+            }),
+            ToHost::Poke => Said::Awake,
+            ToHost::Hello | ToHost::Log => return Err(WireFault::Unexpected("an odd frame")),
+        };
+        Ok(Answer { seq: header.seq, said })
+    }
+}

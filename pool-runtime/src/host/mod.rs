@@ -1,0 +1,30 @@
+//! The host's side: who holds the workers, and moves ids and bytes between them and the callers.
+//!
+//! `core.rs` is scheduler and links behind one lock, and `act.rs` what it does with news;
+//! `driver.rs` is the thread that brings readiness, timers and deaths into it. A job waits in a
+//! `cell.rs`, a worker is the other end of a `link.rs`, started by `launch.rs`. Jobs of a
+//! `JobQueue` lie in a `backlog.rs` until a worker can have them. Nothing here knows a type of the
+//! user, and nothing decides: the scheduler does.
+
+mod act;
+mod after;
+mod background;
+mod backlog;
+mod cell;
+mod core;
+mod driver;
+mod latch;
+mod launch;
+mod link;
+mod race;
+mod seats;
+
+pub(crate) use self::core::Host;
+pub(crate) use background::{Timer, handle as background_runtime, sleep, sleep_until};
+pub(crate) use backlog::{Backlog, Share};
+pub use cell::JobStatus;
+pub(crate) use cell::{Cell, Manner, Order, Outcome, Place};
+pub(crate) use driver::start as start_driver;
+pub use launch::Output;
+pub(crate) use launch::{LaunchPlan, Program, Variable, is_privileged, is_worker, main_is_wrapped};
+pub(crate) use race::{First, race};

@@ -1,0 +1,51 @@
+//! Which link sits in which slot, and what each worker was given: the windows of cells.
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use super::cell::Cell;
+use super::link::Link;
+use crate::scheduler::WorkerId;
+
+/// The place of one worker, from its launch to its end.
+pub(super) struct Seat {
+    pub(super) worker: WorkerId,
+    /// `None` until its process exists.
+    pub(super) link: Option<Arc<Link>>,
+    /// Jobs handed over and not answered, in order, with their seq.
+    pub(super) window: VecDeque<(u64, Arc<Cell>)>,
+    /// It was told to die: whatever it says from here on is not heard.
+    pub(super) killed: bool,
+}
+
+pub(super) struct Seats(Vec<Option<Seat>>);
+
+impl Seats {
+    pub(super) fn new(workers: u32) -> Seats {
+        Seats((0..workers).map(|_| None).collect())
+    }
+
+    /// Makes a place for a new life; what is left of the one before is returned.
+    pub(super) fn launch(&mut self, worker: WorkerId) -> Option<Seat> {
+        let seat = Seat { worker, link: None, window: VecDeque::new(), killed: false };
+        self.0.get_mut(worker.slot as usize)?.replace(seat)
+    }
+
+    /// The seat of this very life.
+    pub(super) fn get(&mut self, worker: WorkerId) -> Option<&mut Seat> {
+        self.0.get_mut(worker.slot as usize)?.as_mut().filter(|seat| seat.worker == worker)
+    }
+
+    /// Ends this very life.
+    pub(super) fn remove(&mut self, worker: WorkerId) -> Option<Seat> {
+        self.get(worker)?;
+        self.0.get_mut(worker.slot as usize)?.take()
+    }
+}
+
+impl Seat {
+    /// The link, unless the worker is on its way out.
+    pub(super) fn live_link(&self) -> Option<&Arc<Link>> {
+        self.link.as_ref().filter(|_| !self.killed)
+    }
+}

@@ -1,0 +1,23 @@
+//! The only place that knows the platform: channels, processes, shared memory.
+//!
+//! Every platform offers the same functions under the same names, and nothing above this
+//! folder is conditional. What the functions rely on was tried on each platform; a comment at
+//! the place names the trap that it avoids.
+
+#![expect(unsafe_code, reason = "system calls; each block states why it is sound")]
+
+#[cfg(unix)]
+mod unix;
+
+#[cfg(unix)]
+pub(crate) use unix::{
+    Adopted, Adoption, ChannelEnd, Handle, HostEnd, HostWatch, Mapping, Nudge, Process, Woken,
+    adopt, end_own_group, forget_environment, is_privileged, is_worker, leave, own_executable,
+    own_stdout, prepare_worker, restore_stdout, spawn, wait_for_host,
+};
+
+/// The environment variable that tells a process it is a worker: protocol version and host pid.
+pub(crate) const WORKER_VARIABLE: &str = "POOL_WORKER";
+
+/// What [`adopt`] says of a worker whose host ended while it started.
+pub(crate) const HOST_GONE: &str = "its host is gone";

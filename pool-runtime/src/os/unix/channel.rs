@@ -1,0 +1,201 @@
+//! The two ends of a channel: `interprocess` streams over a socket pair that has no name, so
+//! nobody else can connect, nothing is left behind and there is nothing to accept.
+
+use std::io::{self, IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+
+use interprocess::local_socket::traits::Stream as _;
+use interprocess::os::unix::uds_local_socket::Stream;
+use rustix::io::Errno;
+use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use tokio::io::Interest;
+use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
+
+use crate::wire::{Source, WELCOME_LEN};
+
+/// Both ends of a new channel: the host's, and what becomes the worker's stdin.
+pub(super) fn pair() -> io::Result<(Stream, OwnedFd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    Ok((Stream::from(ours), OwnedFd::from(theirs)))
+}
+
+/// Writes the host's first frame with descriptors in its first byte. The socket is new and
+/// empty, hence the whole frame fits.
+pub(super) fn send_welcome(
+    ours: &Stream,
+    welcome: &[u8; WELCOME_LEN],
+    descriptors: &[BorrowedFd<'_>],
+) -> io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut ancillary = SendAncillaryBuffer::new(&mut space);
+    if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        return Err(io::Error::other("too many descriptors for a welcome"));
+    }
+    let parts = [IoSlice::new(welcome)];
+    let sent = rustix::net::sendmsg(ours.inner(), &parts, &mut ancillary, SendFlags::empty())?;
+    if sent == WELCOME_LEN { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+}
+
+/// Reads exactly the host's first frame and what travels with it. A larger read would lose the
+/// descriptors' place in the stream.
+pub(super) fn receive_welcome(theirs: &Stream) -> io::Result<([u8; WELCOME_LEN], Vec<OwnedFd>)> {
+    let mut welcome = [0; WELCOME_LEN];
+    let mut descriptors = Vec::new();
+    let mut filled = 0;
+    while filled < WELCOME_LEN {
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = RecvAncillaryBuffer::new(&mut space);
+        let mut parts = [io::IoSliceMut::new(&mut welcome[filled..])];
+        let flags = RecvFlags::CMSG_CLOEXEC;
+        match rustix::net::recvmsg(theirs.inner(), &mut parts, &mut ancillary, flags) {
+            Ok(message) if message.bytes == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(message) => filled += message.bytes,
+            Err(Errno::INTR) => continue,
+            Err(error) => return Err(error.into()),
+        }
+        for message in ancillary.drain() {
+            if let RecvAncillaryMessage::ScmRights(sent) = message {
+                descriptors.extend(sent);
+            }
+        }
+    }
+    Ok((welcome, descriptors))
+}
+
+/// One read into spare capacity, without filling it with zeroes first.
+fn read_into(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+    let spare = buffer.spare_capacity_mut();
+    let max = max.min(spare.len());
+    if max == 0 {
+        return Err(io::Error::other("a read without room"));
+    }
+    loop {
+        match rustix::io::read(fd, &mut spare[..max]) {
+            Ok((filled, _)) => {
+                let n = filled.len();
+                // SAFETY: the read has initialised `n` bytes right behind the vector's length,
+                // inside its capacity.
+                unsafe { buffer.set_len(buffer.len() + n) };
+                return Ok(n);
+            }
+            Err(Errno::INTR) => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// The worker's end: blocking.
+#[derive(Debug)]
+pub(crate) struct ChannelEnd(pub(super) Stream);
+
+impl ChannelEnd {
+    /// Writes `head` and then `body`, whole.
+    pub(crate) fn write_all(&self, head: &[u8], body: &[u8]) -> io::Result<()> {
+        let mut parts = [IoSlice::new(head), IoSlice::new(body)];
+        let mut parts = &mut parts[..];
+        IoSlice::advance_slices(&mut parts, 0);
+        while !parts.is_empty() {
+            match (&self.0).write_vectored(parts) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(n) => IoSlice::advance_slices(&mut parts, n),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn fd(&self) -> BorrowedFd<'_> {
+        self.0.inner().as_fd()
+    }
+}
+
+impl Source for &ChannelEnd {
+    fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+        read_into(self.fd(), buffer, max)
+    }
+}
+
+/// The host's end: never blocks; says when there is something to read.
+///
+/// It is registered for reading only. A registration for both directions is edge-triggered for
+/// both, and wakes the host for "writable" at every read of the worker.
+#[derive(Debug)]
+pub(crate) struct HostEnd(AsyncFd<Registered>);
+
+/// What the runtime watches.
+#[derive(Debug)]
+struct Registered(Stream);
+
+impl AsFd for Registered {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.inner().as_fd()
+    }
+}
+
+impl std::os::fd::AsRawFd for Registered {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        std::os::fd::AsRawFd::as_raw_fd(self.0.inner())
+    }
+}
+
+impl HostEnd {
+    /// Inside the driver's runtime only.
+    pub(super) fn register(stream: Stream) -> io::Result<Self> {
+        stream.set_nonblocking(true)?;
+        watch(Registered(stream), Interest::READABLE).map(HostEnd)
+    }
+
+    /// Waits until there is something to read.
+    pub(crate) async fn readable(&self) -> io::Result<Readable<'_>> {
+        self.0.readable().await.map(Readable)
+    }
+
+    /// Writes what fits now of the parts.
+    pub(crate) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
+        loop {
+            match (&self.0.get_ref().0).write_vectored(parts) {
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                result => return result,
+            }
+        }
+    }
+
+    /// Waits until a write that would have blocked can go on. Registers only for that long.
+    pub(crate) async fn writable(&self) -> io::Result<()> {
+        let copy = self.0.get_ref().as_fd().try_clone_to_owned()?;
+        let registered = watch(copy, Interest::WRITABLE)?;
+        registered.ready(Interest::WRITABLE).await.map(drop)
+    }
+}
+
+/// There was something to read. Taken before the read, so that [`drained`](Self::drained) cannot
+/// forget what arrives in between.
+#[derive(Debug)]
+pub(crate) struct Readable<'a>(AsyncFdReadyGuard<'a, Registered>);
+
+impl Readable<'_> {
+    /// A read came up short: wait for news before the next one.
+    pub(crate) fn drained(mut self) {
+        self.0.clear_ready();
+    }
+}
+
+impl Source for &HostEnd {
+    fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+        read_into(self.0.get_ref().as_fd(), buffer, max)
+    }
+}
+
+/// Registers `owned` with the runtime.
+pub(super) fn watch<T: std::os::fd::AsRawFd>(
+    owned: T,
+    interest: Interest,
+) -> io::Result<AsyncFd<T>> {
+    // SAFETY: every caller hands over an owned descriptor, which stays open and the same until
+    // the registration, which owns it, is dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(owned, interest) }?)
+}

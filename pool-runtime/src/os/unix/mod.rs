@@ -1,0 +1,18 @@
+//! Unix: socket pairs, process groups, `memfd` and `pidfd` where there are any.
+
+mod adopt;
+mod channel;
+mod mapping;
+mod process;
+mod worker;
+
+pub(crate) use adopt::{Adopted, Adoption, adopt, forget_environment, is_privileged, is_worker};
+pub(crate) use channel::{ChannelEnd, HostEnd};
+pub(crate) use mapping::Mapping;
+pub(crate) use process::{Process, own_executable, own_stdout, spawn};
+pub(crate) use worker::{
+    HostWatch, Nudge, Woken, end_own_group, leave, prepare_worker, restore_stdout, wait_for_host,
+};
+
+/// Something of the kernel's that can be handed to another process.
+pub(crate) type Handle = std::os::fd::OwnedFd;

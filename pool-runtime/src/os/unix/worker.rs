@@ -1,0 +1,132 @@
+//! What a worker asks of the system: to be told of its host's end, and to end well itself.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, Timespec};
+use rustix::io::Errno;
+use rustix::process::{Pid, Signal};
+
+use super::Handle;
+use super::channel::ChannelEnd;
+
+/// A way to see the host's end, beside the channel's: a fork child of the host may hold the
+/// channel open.
+#[derive(Debug)]
+pub(crate) struct HostWatch(Option<OwnedFd>);
+
+impl HostWatch {
+    /// `None` if the parent of this process is not the process `pid`.
+    pub(super) fn open(pid: i32) -> Option<HostWatch> {
+        let host = Pid::from_raw(pid)?;
+        #[cfg(target_os = "linux")]
+        let watch = rustix::process::pidfd_open(host, rustix::process::PidfdFlags::empty()).ok();
+        #[cfg(not(target_os = "linux"))]
+        let watch = None;
+        // Asked after opening: so the descriptor cannot belong to a later process of that number.
+        (rustix::process::getppid() == Some(host)).then_some(HostWatch(watch))
+    }
+}
+
+/// Wakes the guard.
+#[derive(Debug)]
+pub(crate) struct Nudge {
+    read: OwnedFd,
+    write: OwnedFd,
+}
+
+impl Nudge {
+    pub(crate) fn new() -> io::Result<Nudge> {
+        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
+        rustix::io::ioctl_fionbio(&read, true)?;
+        rustix::io::ioctl_fionbio(&write, true)?;
+        Ok(Nudge { read, write })
+    }
+
+    /// A full pipe is as good as one more byte.
+    pub(crate) fn send(&self) {
+        let _ = rustix::io::write(&self.write, &[1]);
+    }
+
+    fn clear(&self) {
+        let mut bytes = [0; 64];
+        while rustix::io::read(&self.read, &mut bytes).is_ok_and(|n| n == bytes.len()) {}
+    }
+}
+
+/// Why the guard woke.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Woken {
+    /// The host is gone, or the channel was closed under us.
+    HostGone,
+    /// By a nudge, or because the time is over.
+    Other,
+}
+
+/// Sleeps until the host is gone, a nudge comes or the time is over.
+pub(crate) fn wait_for_host(
+    channel: &ChannelEnd,
+    host: &HostWatch,
+    nudge: &Nudge,
+    timeout: Option<Duration>,
+) -> Woken {
+    let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
+    let channel = channel.fd();
+    // No events asked for: hang-up, errors and a closed descriptor are always reported.
+    let mut descriptors =
+        vec![PollFd::new(&channel, PollFlags::empty()), PollFd::new(&nudge.read, PollFlags::IN)];
+    if let Some(host) = &host.0 {
+        descriptors.push(PollFd::new(host, PollFlags::IN));
+    }
+    match rustix::event::poll(&mut descriptors, timeout.as_ref()) {
+        Ok(_) => {}
+        Err(Errno::INTR | Errno::AGAIN | Errno::NOMEM) => return Woken::Other,
+        Err(_) => return Woken::HostGone,
+    }
+    let nudged = !descriptors[1].revents().is_empty();
+    let gone = !descriptors[0].revents().is_empty()
+        || descriptors.get(2).is_some_and(|host| !host.revents().is_empty());
+    if nudged {
+        nudge.clear();
+    }
+    if gone { Woken::HostGone } else { Woken::Other }
+}
+
+/// Signals and names as a worker wants them.
+pub(crate) fn prepare_worker(slot: u32) {
+    // SAFETY: these set dispositions only, no handler of ours runs. An inherited "ignore" of
+    // SIGCHLD would break the jobs' own `Command`; SIGTTOU and SIGTTIN would stop a worker, which
+    // is in a background group, when a job touches the terminal.
+    unsafe {
+        libc::signal(libc::SIGCHLD, libc::SIG_DFL);
+        libc::signal(libc::SIGTTOU, libc::SIG_IGN);
+        libc::signal(libc::SIGTTIN, libc::SIG_IGN);
+    }
+    #[cfg(target_os = "linux")]
+    if let Ok(name) = std::ffi::CString::new(format!("pool-worker-{slot}")) {
+        let _ = rustix::thread::set_name(&name);
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = slot;
+}
+
+/// From here on the worker prints to the host's stdout.
+pub(crate) fn restore_stdout(stdout: &Handle) -> io::Result<()> {
+    rustix::stdio::dup2_stdout(stdout)?;
+    Ok(())
+}
+
+/// Ends this process without running anything more.
+pub(crate) fn leave(code: i32) -> ! {
+    // SAFETY: `_exit` may be called at any time.
+    unsafe { libc::_exit(code) }
+}
+
+/// Ends this process and everything in its group, which [`spawn`](super::spawn) has made for it.
+pub(crate) fn end_own_group() -> ! {
+    let own = rustix::process::getpid();
+    let _ = rustix::process::kill_process_group(own, Signal::KILL);
+    let _ = rustix::process::kill_process(own, Signal::KILL);
+    leave(1)
+}

@@ -1,0 +1,479 @@
+//! [`Pool`]: submit jobs, end it, wait for it.
+
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+
+use tokio::sync::SemaphorePermit;
+
+use crate::builder::PoolBuilder;
+use crate::call::{Call, CallParts};
+use crate::error::{BuildError, Closed, JobErrorKind};
+use crate::handle::JobHandle;
+use crate::host::{Cell, Host, Order, Place, is_worker};
+use crate::policy::JobOptions;
+use crate::queue::{JobQueue, Work};
+use crate::registry::Job;
+use crate::scheduler::Readiness;
+use crate::stats::WorkReport;
+use crate::wire::Payload;
+
+/// How long dropping the last handle waits until its workers are reaped.
+const DROP_WAIT: Duration = Duration::from_secs(2);
+
+/// A pool of worker processes. A cheap handle: clones are the same pool.
+///
+/// Dropping the last one kills what is running and waits at most two seconds until the workers
+/// are reaped. Only [`Pool`] and [`Work`] keep a pool alive; handles, cancellers and permits do
+/// not.
+///
+/// # Examples
+///
+/// ```
+/// use pool::{Pool, call, pool_job};
+///
+/// #[pool_job]
+/// fn add(a: u32, b: u32) -> u32 {
+///     a + b
+/// }
+///
+/// #[pool::main]
+/// fn main() {
+///     let pool = Pool::new(2).unwrap();
+///     assert_eq!(pool.submit(call!(add, 1, 2)).wait().unwrap(), 3);
+/// }
+/// ```
+#[derive(Clone)]
+pub struct Pool(Arc<Route>);
+
+/// The way jobs take, chosen once.
+enum Route {
+    Workers(Arc<Host>),
+    /// The global pool could not be built.
+    Broken(BuildError),
+}
+
+impl Pool {
+    /// How a pool differs from the default one.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    /// A pool of so many workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`].
+    pub fn new(workers: usize) -> Result<Pool, BuildError> {
+        Pool::builder().workers(workers).build()
+    }
+
+    pub(crate) fn of(host: Arc<Host>) -> Pool {
+        Pool(Arc::new(Route::Workers(host)))
+    }
+
+    /// The pool that `submit!` uses, built at its first use: one worker a core, or as many as
+    /// the environment variable `POOL_WORKERS` says. It is shut down when the `main` that
+    /// `#[pool::main]` wraps returns.
+    ///
+    /// If it cannot be built, its jobs resolve to
+    /// [`WorkerStart`](JobErrorKind::WorkerStart) with the text of the [`BuildError`]. So it is in
+    /// a worker, where a pool exists only if a job builds one.
+    pub fn global() -> &'static Pool {
+        match Pool::try_global() {
+            Ok(pool) => pool,
+            Err(error) => {
+                static BROKEN: OnceLock<Pool> = OnceLock::new();
+                BROKEN.get_or_init(|| Pool(Arc::new(Route::Broken(error))))
+            }
+        }
+    }
+
+    /// The same, or why there is none.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`]; always in a worker.
+    pub fn try_global() -> Result<&'static Pool, BuildError> {
+        if let Some(built) = GLOBAL.get() {
+            return built.as_ref().map_err(Clone::clone);
+        }
+        let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+        GLOBAL.get_or_init(default_global).as_ref().map_err(Clone::clone)
+    }
+
+    pub(crate) fn build_global(builder: PoolBuilder) -> Result<&'static Pool, BuildError> {
+        let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
+        if GLOBAL.get().is_some() {
+            return Err(BuildError::new(
+                "the global pool exists already: call `build_global` once, before the first use \
+                 of `Pool::global()` or `submit!`",
+            ));
+        }
+        let built = builder.build()?;
+        GLOBAL.get_or_init(|| Ok(built)).as_ref().map_err(Clone::clone)
+    }
+
+    /// Shuts the global pool down, if there is one, and waits for it as a drop does.
+    pub(crate) fn end_global() {
+        if let Some(Ok(pool)) = GLOBAL.get() {
+            if let Route::Workers(host) = &*pool.0 {
+                end(host);
+            }
+        }
+    }
+
+    /// Hands a job over, at once: never blocks, never panics. A refusal is what the handle
+    /// resolves to.
+    ///
+    /// # Errors
+    ///
+    /// The handle resolves to `QueueFull`, `PoolClosed`, `UnknownJob`, `Encode`,
+    /// `PayloadTooLarge` or `WorkerStart` where the job cannot be accepted.
+    pub fn submit<J: Job>(&self, call: Call<J>) -> JobHandle<J::Output> {
+        let cell = match self.admit() {
+            Ok((host, permit)) => accept(host, call, permit),
+            Err(kind) => Cell::refused(order_of(call.into_parts()).0, kind),
+        };
+        JobHandle::new::<J>(cell)
+    }
+
+    /// The same, but gives the call back if the queue is full or the pool is closed.
+    ///
+    /// # Errors
+    ///
+    /// [`Rejected`], which has the call.
+    pub fn try_submit<J: Job>(&self, call: Call<J>) -> Result<JobHandle<J::Output>, Rejected<J>> {
+        match self.admit() {
+            Ok((host, permit)) => Ok(JobHandle::new::<J>(accept(host, call, permit))),
+            Err(kind @ (JobErrorKind::QueueFull | JobErrorKind::PoolClosed)) => {
+                Err(Rejected { call: Box::new(call), kind })
+            }
+            Err(kind) => {
+                let (order, _) = order_of(call.into_parts());
+                Ok(JobHandle::new::<J>(Cell::refused(order, kind)))
+            }
+        }
+    }
+
+    /// Waits until the queue has room and keeps it for one job.
+    ///
+    /// # Errors
+    ///
+    /// [`Closed`] once the pool is closed or shut down.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future gives up its place among those who wait.
+    pub async fn reserve(&self) -> Result<Permit<'_>, Closed> {
+        match &*self.0 {
+            Route::Workers(host) if !host.is_foreign() => {
+                let permit = host.room.acquire().await.map_err(|_| Closed)?;
+                Ok(Permit { host, permit })
+            }
+            Route::Workers(_) | Route::Broken(_) => Err(Closed),
+        }
+    }
+
+    /// Works on a queue until it is empty and all that it gave has ended.
+    ///
+    /// The future takes jobs from the queue from its first poll on, and only what can be handed
+    /// to a worker at once. Dropping it takes no more and leaves the running jobs alone.
+    pub fn work(&self, queue: &JobQueue) -> Work {
+        Work::new(self.clone(), queue.clone())
+    }
+
+    /// Waits until every worker has been up.
+    ///
+    /// # Errors
+    ///
+    /// Why not: the reason of the last launch, once three in a row have failed and no worker
+    /// lives; or that the pool is closed.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropping the future loses nothing.
+    pub async fn ready(&self) -> Result<(), BuildError> {
+        let host = match &*self.0 {
+            Route::Workers(host) => host,
+            Route::Broken(error) => return Err(error.clone()),
+        };
+        if host.is_foreign() {
+            return Err(BuildError::new("this is a fork of the process that built the pool"));
+        }
+        poll_fn(|cx| match host.poll_ready(cx) {
+            (Readiness::Pending, _) => Poll::Pending,
+            (Readiness::Ready, _) => Poll::Ready(Ok(())),
+            (Readiness::Closed, _) => Poll::Ready(Err(BuildError::new("the pool is closed"))),
+            (Readiness::Failed, reason) => Poll::Ready(Err(BuildError::new(format!(
+                "no worker could be started: {}",
+                reason.as_deref().unwrap_or("the reason is unknown")
+            )))),
+        })
+        .await
+    }
+
+    /// Ends the pool now: kills every running job, refuses new ones. Every handle of the pool
+    /// resolves, as `PoolClosed` if its job had not ended.
+    ///
+    /// Acts when called and returns at once; idempotent; may be called from any thread. The
+    /// future is ready when every worker is gone and reaped; it need not be awaited.
+    pub fn shutdown(&self) -> Shutdown {
+        let host = self.host().cloned();
+        if let Some(host) = &host {
+            host.shutdown();
+        }
+        Shutdown { host }
+    }
+
+    /// The same, awaited.
+    ///
+    /// # Cancel safety
+    ///
+    /// The pool is shut down from the first poll on, even if the future is dropped.
+    pub async fn shutdown_async(&self) {
+        self.shutdown().await;
+    }
+
+    /// Refuses new jobs, finishes all accepted ones (retries included), then stops the workers.
+    ///
+    /// Acts when called; dropping the future does not undo it. Its output counts the jobs that
+    /// ended since.
+    pub fn close(&self) -> Close {
+        let started = Instant::now();
+        let host = self.host().cloned();
+        let before = host.as_ref().map(|host| host.close()).unwrap_or_default();
+        Close { host, before, started }
+    }
+
+    pub(crate) fn host(&self) -> Option<&Arc<Host>> {
+        match &*self.0 {
+            Route::Workers(host) => Some(host),
+            Route::Broken(_) => None,
+        }
+    }
+
+    /// A place in the queue, or why there is none.
+    fn admit(&self) -> Result<(&Arc<Host>, SemaphorePermit<'_>), JobErrorKind> {
+        match &*self.0 {
+            Route::Broken(error) => Err(JobErrorKind::WorkerStart(error.to_string())),
+            Route::Workers(host) if host.is_closed() => Err(JobErrorKind::PoolClosed),
+            Route::Workers(host) => match host.room.try_acquire() {
+                Ok(permit) => Ok((host, permit)),
+                Err(_) if host.is_closed() => Err(JobErrorKind::PoolClosed),
+                Err(_) => Err(JobErrorKind::QueueFull),
+            },
+        }
+    }
+}
+
+static GLOBAL: OnceLock<Result<Pool, BuildError>> = OnceLock::new();
+/// Held while the global pool is built, so that two builds at once do not both start workers.
+static BUILDING: Mutex<()> = Mutex::new(());
+
+fn default_global() -> Result<Pool, BuildError> {
+    if is_worker() {
+        return Err(BuildError::new(
+            "this is a worker process, which has no global pool: build one in the job with \
+             `Pool::builder()`",
+        ));
+    }
+    let builder = match std::env::var("POOL_WORKERS") {
+        Err(_) => Pool::builder(),
+        Ok(text) => match text.trim().parse() {
+            Ok(n) => Pool::builder().workers(n),
+            Err(_) => {
+                return Err(BuildError::new(format!(
+                    "POOL_WORKERS is {text:?}: it must be a number"
+                )));
+            }
+        },
+    };
+    builder.build()
+}
+
+/// What a pool or a queue needs to know of a call; and why it cannot be accepted as it is.
+pub(crate) fn order_of(parts: CallParts) -> (Order, Option<JobErrorKind>) {
+    let CallParts { job, payload, options, label } = parts;
+    let (name, number, options, unknown) = match job {
+        Ok(known) => {
+            let options = options.or(known.entry.options);
+            (known.entry.name().into(), known.number, options, None)
+        }
+        Err(unknown) => {
+            (unknown.name.into(), 0, options, Some(JobErrorKind::UnknownJob(unknown.text)))
+        }
+    };
+    let (arguments, raw, refused) = match payload {
+        Ok(encoded) => (Payload::from(encoded.bytes), encoded.raw, None),
+        Err(text) => (Payload::EMPTY, false, Some(JobErrorKind::Encode(text))),
+    };
+    let options = (options != JobOptions::NONE).then(|| Box::new(options));
+    (Order { name, number, label, arguments, raw, options }, unknown.or(refused))
+}
+
+fn accept<J: Job>(host: &Arc<Host>, call: Call<J>, permit: SemaphorePermit<'_>) -> Arc<Cell> {
+    let (order, refusal) = order_of(call.into_parts());
+    let size = order.arguments.as_slice().len() as u64;
+    let limit = host.max_payload();
+    let too_large = (size > limit).then_some(JobErrorKind::PayloadTooLarge { size, limit });
+    if let Some(kind) = refusal.or(too_large) {
+        return Cell::refused(order, kind);
+    }
+    let cell = Cell::new(order);
+    enter(host, &cell, permit);
+    cell
+}
+
+/// Puts a waiting job into the pool. False if it has ended meanwhile.
+fn enter(host: &Arc<Host>, cell: &Arc<Cell>, permit: SemaphorePermit<'_>) {
+    if cell.put(Place::Pool(Arc::downgrade(host), None)) {
+        permit.forget();
+        cell.hold_permit();
+        host.submit(cell.clone());
+    }
+}
+
+/// Hands over a job that was made for a queue.
+pub(crate) fn resubmit(pool: &Pool, cell: &Arc<Cell>) {
+    let size = cell.argument_len() as u64;
+    match pool.admit() {
+        Ok((host, _)) if size > host.max_payload() => {
+            let limit = host.max_payload();
+            cell.end(JobErrorKind::PayloadTooLarge { size, limit });
+        }
+        Ok((host, permit)) => enter(host, cell, permit),
+        Err(kind) => cell.end(kind),
+    }
+}
+
+/// Shuts down and waits until all is reaped, or long enough.
+fn end(host: &Arc<Host>) {
+    if host.is_foreign() {
+        return;
+    }
+    host.shutdown();
+    // The driver cannot wait for itself.
+    if !host.is_driver() {
+        host.rest.wait(DROP_WAIT);
+    }
+}
+
+impl Drop for Route {
+    fn drop(&mut self) {
+        if let Route::Workers(host) = self {
+            end(host);
+        }
+    }
+}
+
+impl fmt::Debug for Pool {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &*self.0 {
+            Route::Workers(host) => f.debug_tuple("Pool").field(host).finish(),
+            Route::Broken(error) => f.debug_tuple("Pool").field(error).finish(),
+        }
+    }
+}
+
+/// Room for one job; made by [`Pool::reserve`]. Dropping it gives the room back.
+#[derive(Debug)]
+#[must_use = "a dropped permit gives its room back"]
+pub struct Permit<'pool> {
+    host: &'pool Arc<Host>,
+    permit: SemaphorePermit<'pool>,
+}
+
+impl Permit<'_> {
+    /// Hands a job over, as [`Pool::submit`] does, but never for want of room.
+    pub fn submit<J: Job>(self, call: Call<J>) -> JobHandle<J::Output> {
+        let cell = if self.host.is_closed() {
+            Cell::refused(order_of(call.into_parts()).0, JobErrorKind::PoolClosed)
+        } else {
+            accept(self.host, call, self.permit)
+        };
+        JobHandle::new::<J>(cell)
+    }
+}
+
+/// A call that [`Pool::try_submit`] did not take.
+pub struct Rejected<J: Job> {
+    call: Box<Call<J>>,
+    kind: JobErrorKind,
+}
+
+impl<J: Job> Rejected<J> {
+    /// The call, to be submitted later.
+    pub fn into_call(self) -> Call<J> {
+        *self.call
+    }
+
+    /// Why: `QueueFull` or `PoolClosed`.
+    pub fn kind(&self) -> &JobErrorKind {
+        &self.kind
+    }
+}
+
+impl<J: Job> fmt::Debug for Rejected<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Rejected").field("call", &self.call).field("kind", &self.kind).finish()
+    }
+}
+
+impl<J: Job> fmt::Display for Rejected<J> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the job {}", self.kind)
+    }
+}
+
+impl<J: Job> std::error::Error for Rejected<J> {}
+
+/// Ready when every worker of a shut-down pool is reaped; made by [`Pool::shutdown`].
+#[derive(Debug)]
+pub struct Shutdown {
+    host: Option<Arc<Host>>,
+}
+
+impl Future for Shutdown {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        poll_rest(self.host.as_ref(), cx)
+    }
+}
+
+/// Ready when a closed pool has finished its jobs and stopped its workers; made by
+/// [`Pool::close`].
+#[derive(Debug)]
+pub struct Close {
+    host: Option<Arc<Host>>,
+    before: WorkReport,
+    started: Instant,
+}
+
+impl Future for Close {
+    type Output = WorkReport;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<WorkReport> {
+        poll_rest(self.host.as_ref(), cx).map(|()| {
+            let now = self.host.as_ref().map(|host| host.totals()).unwrap_or_default();
+            WorkReport {
+                succeeded: now.succeeded - self.before.succeeded,
+                failed: now.failed - self.before.failed,
+                cancelled: now.cancelled - self.before.cancelled,
+                elapsed: self.started.elapsed(),
+            }
+        })
+    }
+}
+
+/// A fork child has nothing to wait for.
+fn poll_rest(host: Option<&Arc<Host>>, cx: &mut Context<'_>) -> Poll<()> {
+    match host.filter(|host| !host.is_foreign()) {
+        Some(host) => host.rest.poll(cx),
+        None => Poll::Ready(()),
+    }
+}

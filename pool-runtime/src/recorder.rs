@@ -1,0 +1,157 @@
+//! The flight recorder: words of memory that host and worker both see.
+//!
+//! ```text
+//!    0  next      seq of the next job that nobody has claimed
+//!   64  cancel    seq + 1 of the job that is asked to stop
+//!  128  reserved  \ of the reply ring, which is not in use yet
+//!  192  committed /
+//!  256  progress  one job's progress, not in use yet
+//! 4096  the reply ring, 64 KiB
+//! ```
+//!
+//! A job is *claimed* when the worker moves `next` past it, and *recalled* when the host moves
+//! `next` past everything it has sent. Both are one compare-and-swap on one word: exactly one of
+//! them wins, at any moment, without the other side's help, and what the word says after a death
+//! is the truth about what was started.
+//!
+//! The worker can write anything here, hence the host believes nothing: numbers are clamped to
+//! what was sent, and no number leads to an access out of bounds.
+
+#![expect(unsafe_code, reason = "atomics in a shared mapping")]
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use crate::os::{Handle, Mapping};
+
+const NEXT: usize = 0;
+const CANCEL: usize = 64;
+const RING: usize = 4096;
+const RING_LEN: usize = 64 * 1024;
+const LEN: usize = RING + RING_LEN;
+
+/// One side's view of the recorder.
+#[derive(Debug)]
+pub(crate) struct Recorder(Mapping);
+
+impl Recorder {
+    /// The host makes one for each worker, and hands over the descriptor.
+    pub(crate) fn create() -> io::Result<(Recorder, Handle)> {
+        let (mapping, file) = Mapping::create(LEN)?;
+        Ok((Recorder(mapping), file))
+    }
+
+    /// The worker opens the one it was given.
+    pub(crate) fn open(file: &Handle) -> io::Result<Recorder> {
+        Mapping::open(file, LEN).map(Recorder)
+    }
+
+    /// Worker: true if job `seq` is this worker's for good, false if the host took it back.
+    pub(crate) fn claim(&self, seq: u64) -> bool {
+        let next = self.word(NEXT);
+        next.compare_exchange(seq, seq + 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Host: takes back every job below `sent` that is not claimed. Returns the seq of the first
+    /// one that came back, `sent` if none did.
+    pub(crate) fn recall(&self, sent: u64) -> u64 {
+        let word = self.word(NEXT);
+        let mut next = word.load(Ordering::Acquire);
+        while next < sent {
+            match word.compare_exchange_weak(next, sent, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return next,
+                Err(now) => next = now,
+            }
+        }
+        sent
+    }
+
+    /// Host: the seq of the first job that was never claimed.
+    pub(crate) fn next(&self) -> u64 {
+        self.word(NEXT).load(Ordering::Acquire)
+    }
+
+    /// Host: asks job `seq` to stop.
+    pub(crate) fn ask(&self, seq: u64) {
+        self.word(CANCEL).store(seq + 1, Ordering::Release);
+    }
+
+    /// Worker: whether job `seq` is asked to stop.
+    pub(crate) fn is_asked(&self, seq: u64) -> bool {
+        self.word(CANCEL).load(Ordering::Acquire) == seq + 1
+    }
+
+    fn word(&self, offset: usize) -> &AtomicU64 {
+        debug_assert!(offset % 64 == 0 && offset < RING && self.0.len() == LEN);
+        // SAFETY: the mapping is page-aligned and `LEN` bytes long, the offset is one of the
+        // constants above, hence aligned and inside. The memory lives as long as `self`, and
+        // both processes access it through atomics only.
+        unsafe { self.0.address().add(offset).cast::<AtomicU64>().as_ref() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    fn both_sides() -> (Recorder, Recorder) {
+        let (host, file) = Recorder::create().unwrap();
+        let worker = Recorder::open(&file).unwrap();
+        (host, worker)
+    }
+
+    #[test]
+    fn a_job_is_claimed_or_recalled() {
+        let (host, worker) = both_sides();
+        assert!(worker.claim(0));
+        assert!(!worker.claim(0));
+        assert_eq!(host.recall(3), 1);
+        assert!(!worker.claim(1) && !worker.claim(2));
+        assert!(worker.claim(3));
+        assert_eq!(host.recall(4), 4);
+        assert_eq!(host.next(), 4);
+    }
+
+    #[test]
+    fn a_request_to_stop_is_for_one_job() {
+        let (host, worker) = both_sides();
+        assert!(!worker.is_asked(0));
+        host.ask(0);
+        assert!(worker.is_asked(0) && !worker.is_asked(1));
+    }
+
+    #[test]
+    fn rubbish_in_the_words_does_no_harm() {
+        let (host, worker) = both_sides();
+        worker.word(NEXT).store(u64::MAX, Ordering::Release);
+        assert_eq!(host.recall(5), 5);
+        worker.word(CANCEL).store(7, Ordering::Release);
+        assert!(!worker.is_asked(0));
+    }
+
+    #[test]
+    fn claim_and_recall_at_once_never_both_win() {
+        let (host, worker) = both_sides();
+        let mut sent = 0;
+        for _ in 0..20_000 {
+            let first = sent;
+            sent += 2;
+            let (claimed, came_back) = thread::scope(|scope| {
+                let claims = scope.spawn(|| (first..sent).filter(|&seq| worker.claim(seq)).count());
+                let came_back = sent - host.recall(sent);
+                (claims.join().unwrap() as u64, came_back)
+            });
+            assert_eq!(claimed + came_back, 2);
+        }
+    }
+
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn the_worker_cannot_shrink_it() {
+        let (_host, file) = Recorder::create().unwrap();
+        assert!(rustix::fs::ftruncate(&file, 0).is_err());
+        assert!(rustix::fs::ftruncate(&file, 1 << 20).is_err());
+    }
+}

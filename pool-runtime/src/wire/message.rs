@@ -1,0 +1,194 @@
+//! Bodies that are not a payload of the user: what a job is told about itself, and what is
+//! said in place of an output.
+
+use std::time::Duration;
+
+use super::frame::WireFault;
+use super::handshake::Fields;
+use crate::id::JobId;
+
+/// Bytes of a [`Prelude`].
+pub(crate) const PRELUDE_LEN: usize = 28;
+/// Texts in a report are cut here: a panic message may be of any length.
+const TEXT_LIMIT: usize = 64 * 1024;
+
+/// What a worker is told of one attempt, before the arguments.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Prelude {
+    pub(crate) id: JobId,
+    pub(crate) attempt: u32,
+    /// To the timeout or the deadline, whichever is first.
+    pub(crate) remaining: Option<Duration>,
+}
+
+impl Prelude {
+    pub(crate) fn encode(&self) -> [u8; PRELUDE_LEN] {
+        let [high, low] = self.id.words();
+        let nanos = self
+            .remaining
+            .map_or(u64::MAX, |left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX));
+        let mut bytes = [0; PRELUDE_LEN];
+        bytes[..8].copy_from_slice(&high.to_le_bytes());
+        bytes[8..16].copy_from_slice(&low.to_le_bytes());
+        bytes[16..20].copy_from_slice(&self.attempt.to_le_bytes());
+        bytes[20..].copy_from_slice(&nanos.to_le_bytes());
+        bytes
+    }
+
+    pub(crate) fn decode(bytes: &[u8; PRELUDE_LEN]) -> Prelude {
+        let [id @ .., a0, a1, a2, a3, n0, n1, n2, n3, n4, n5, n6, n7] = *bytes;
+        let [high @ .., l0, l1, l2, l3, l4, l5, l6, l7] = id;
+        let low = u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]);
+        let nanos = u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
+        Prelude {
+            id: JobId::from_words([u64::from_le_bytes(high), low]),
+            attempt: u32::from_le_bytes([a0, a1, a2, a3]),
+            remaining: (nanos != u64::MAX).then(|| Duration::from_nanos(nanos)),
+        }
+    }
+}
+
+/// A caught panic.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct PanicReport {
+    pub(crate) message: String,
+    pub(crate) location: Option<(String, u32, u32)>,
+    pub(crate) backtrace: Option<String>,
+}
+
+impl PanicReport {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        put_text(&mut bytes, &self.message);
+        bytes.push(u8::from(self.location.is_some()));
+        if let Some((file, line, column)) = &self.location {
+            put_text(&mut bytes, file);
+            bytes.extend_from_slice(&line.to_le_bytes());
+            bytes.extend_from_slice(&column.to_le_bytes());
+        }
+        bytes.push(u8::from(self.backtrace.is_some()));
+        if let Some(backtrace) = &self.backtrace {
+            put_text(&mut bytes, backtrace);
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Result<PanicReport, WireFault> {
+        Self::parse(Fields(body)).ok_or(WireFault::Body("panic report"))
+    }
+
+    fn parse(mut fields: Fields<'_>) -> Option<PanicReport> {
+        let message = fields.text()?;
+        let location = match fields.u8()? {
+            0 => None,
+            _ => Some((fields.text()?, fields.u32()?, fields.u32()?)),
+        };
+        let backtrace = match fields.u8()? {
+            0 => None,
+            _ => Some(fields.text()?),
+        };
+        Some(PanicReport { message, location, backtrace })
+    }
+}
+
+/// Why a worker gave neither an output nor a panic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    Decode(String),
+    Encode(String),
+    State(String),
+    TooLarge { size: u64, limit: u64 },
+}
+
+impl Refusal {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        match self {
+            Refusal::Decode(text) => put_tagged(&mut bytes, 1, text),
+            Refusal::Encode(text) => put_tagged(&mut bytes, 2, text),
+            Refusal::State(text) => put_tagged(&mut bytes, 3, text),
+            Refusal::TooLarge { size, limit } => {
+                bytes.push(4);
+                bytes.extend_from_slice(&size.to_le_bytes());
+                bytes.extend_from_slice(&limit.to_le_bytes());
+            }
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Result<Refusal, WireFault> {
+        Self::parse(Fields(body)).ok_or(WireFault::Body("refusal"))
+    }
+
+    fn parse(mut fields: Fields<'_>) -> Option<Refusal> {
+        Some(match fields.u8()? {
+            1 => Refusal::Decode(fields.text()?),
+            2 => Refusal::Encode(fields.text()?),
+            3 => Refusal::State(fields.text()?),
+            4 => Refusal::TooLarge { size: fields.u64()?, limit: fields.u64()? },
+            _ => return None,
+        })
+    }
+}
+
+fn put_tagged(bytes: &mut Vec<u8>, tag: u8, text: &str) {
+    bytes.push(tag);
+    put_text(bytes, text);
+}
+
+fn put_text(bytes: &mut Vec<u8>, text: &str) {
+    let text = &text.as_bytes()[..text.len().min(TEXT_LIMIT)];
+    bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
+    bytes.extend_from_slice(text);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_message_survives_the_journey() {
+        for remaining in [None, Some(Duration::ZERO), Some(Duration::from_millis(1500))] {
+            let prelude = Prelude { id: JobId::from_words([1, 2]), attempt: 3, remaining };
+            assert_eq!(Prelude::decode(&prelude.encode()), prelude);
+        }
+        let bare = PanicReport { message: "boom".into(), ..PanicReport::default() };
+        let full = PanicReport {
+            location: Some(("src/a.rs".into(), 3, 7)),
+            backtrace: Some("0: main".into()),
+            ..bare.clone()
+        };
+        for report in [bare, full] {
+            assert_eq!(PanicReport::decode(&report.encode()), Ok(report));
+        }
+        for refusal in [
+            Refusal::Decode("a".into()),
+            Refusal::Encode("b".into()),
+            Refusal::State(String::new()),
+            Refusal::TooLarge { size: 5, limit: 4 },
+        ] {
+            assert_eq!(Refusal::decode(&refusal.encode()), Ok(refusal));
+        }
+    }
+
+    #[test]
+    fn cut_off_messages_are_faults() {
+        let report = PanicReport {
+            message: "boom".into(),
+            location: Some(("src/a.rs".into(), 3, 7)),
+            backtrace: Some("0: main".into()),
+        };
+        let bytes = report.encode();
+        for len in 0..bytes.len() {
+            assert!(PanicReport::decode(&bytes[..len]).is_err(), "{len}");
+        }
+        assert!(Refusal::decode(&[9]).is_err());
+        assert!(Refusal::decode(&[1, 255, 255, 255, 255]).is_err());
+    }
+
+    #[test]
+    fn a_text_of_any_length_is_cut() {
+        let report = PanicReport { message: "é".repeat(TEXT_LIMIT), ..PanicReport::default() };
+        assert!(report.encode().len() < TEXT_LIMIT + 100);
+    }
+}

@@ -1,0 +1,32 @@
+//! What host and worker say to each other. This folder knows bytes only: no sockets, no
+//! processes, no types of the user.
+//!
+//! 1. The host writes [`Welcome`] into the channel before the worker exists; the recorder's
+//!    descriptor travels with its first byte. Its length is fixed, so that the worker can read
+//!    exactly that and nothing of what follows.
+//! 2. The worker answers [`Hello`], which begins with a magic number. What follows, in both
+//!    directions, are frames: a header of 16 bytes, then the body.
+//! 3. `Run` frames are numbered from zero (`seq`). A reply carries the number of the job that
+//!    it answers; replies come in the order of their jobs.
+//! 4. Whether a job was started is not said here: both sides see it in the recorder.
+//!
+//! Nothing that a worker says is trusted: a header is checked whole (kind, flags, length,
+//! number) before its body is awaited, and bodies are parsed from private copies.
+
+mod frame;
+mod handshake;
+mod message;
+mod payload;
+mod reader;
+
+pub(crate) use frame::{Flags, HEADER_LEN, Header, ToHost, ToWorker, WireFault};
+pub(crate) use handshake::{Hello, WELCOME_LEN, Welcome};
+pub(crate) use message::{PRELUDE_LEN, PanicReport, Prelude, Refusal};
+pub(crate) use payload::Payload;
+pub(crate) use reader::{Frame, FrameReader, Source};
+
+/// Raised whenever a frame changes its shape.
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
+
+/// Bodies beyond this are claimed before they are read, and moved without a copy.
+pub(crate) const BIG: usize = 32 * 1024;

@@ -1,0 +1,217 @@
+//! Cuts a stream of bytes into frames, for both houses and both directions.
+//!
+//! Small frames are parsed out of one buffer; the rest of a large body is read straight into
+//! its own vector, which grows with what really came and never by what a header promises.
+
+use std::io;
+
+use super::frame::{Flags, HEADER_LEN, Header, Kind, WireFault};
+use super::message::{PRELUDE_LEN, Prelude};
+use super::payload::Payload;
+
+/// What one read asks for at most.
+const CHUNK: usize = 64 * 1024;
+/// The first allocation for a body; later ones double.
+const FIRST_GRANT: usize = 1 << 20;
+
+/// Where bytes come from: a channel, or a test.
+pub(crate) trait Source {
+    /// Appends at most `max` bytes to `buffer`'s spare capacity; zero is the end.
+    fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize>;
+}
+
+/// One whole frame.
+#[derive(Debug)]
+pub(crate) struct Frame<K> {
+    pub(crate) header: Header<K>,
+    /// Where the header's flags say that there is one.
+    pub(crate) prelude: Option<Prelude>,
+    /// Without the prelude.
+    pub(crate) body: Payload,
+}
+
+/// The state of one direction of a channel.
+pub(crate) struct FrameReader<K> {
+    /// Unparsed bytes are `buffer[parsed..]`.
+    buffer: Vec<u8>,
+    parsed: usize,
+    /// A checked header whose body is not here yet.
+    head: Option<Header<K>>,
+    /// What came before the body of `head`.
+    prelude: Option<Prelude>,
+    /// The body of `head`, if it does not fit the buffer.
+    body: Vec<u8>,
+    limit: u64,
+}
+
+impl<K: Kind> FrameReader<K> {
+    /// A reader that accepts bodies up to `limit`.
+    pub(crate) fn new(limit: u64) -> Self {
+        FrameReader {
+            buffer: Vec::with_capacity(CHUNK),
+            parsed: 0,
+            head: None,
+            prelude: None,
+            body: Vec::new(),
+            limit,
+        }
+    }
+
+    /// The next frame, if it is all here. `check` sees each header once, before its body is
+    /// awaited.
+    pub(crate) fn next(
+        &mut self,
+        check: impl FnOnce(&Header<K>) -> Result<(), WireFault>,
+    ) -> Result<Option<Frame<K>>, WireFault> {
+        let header = match self.head {
+            Some(header) => header,
+            None => {
+                let Some(bytes) = self.buffer[self.parsed..].first_chunk::<HEADER_LEN>() else {
+                    return Ok(None);
+                };
+                let mut header = Header::decode(bytes, self.limit)?;
+                check(&header)?;
+                if header.flags.has(Flags::CTX) {
+                    let body = header.len.checked_sub(PRELUDE_LEN as u32);
+                    header.len = body.ok_or(WireFault::Body("prelude"))?;
+                }
+                self.parsed += HEADER_LEN;
+                self.head = Some(header);
+                header
+            }
+        };
+        if header.flags.has(Flags::CTX) && self.prelude.is_none() {
+            let Some(bytes) = self.buffer[self.parsed..].first_chunk() else {
+                return Ok(None);
+            };
+            self.prelude = Some(Prelude::decode(bytes));
+            self.parsed += PRELUDE_LEN;
+        }
+        let len = header.len as usize;
+        let rest = &self.buffer[self.parsed..];
+        let body = if self.body.is_empty() && rest.len() >= len {
+            let body = Payload::copy_of(&rest[..len]);
+            self.parsed += len;
+            body
+        } else if HEADER_LEN + len <= CHUNK {
+            return Ok(None);
+        } else {
+            // What lies in the buffer is the body's beginning: it moves over once, and from
+            // then on the body is read in place.
+            self.body.extend_from_slice(&rest[..rest.len().min(len - self.body.len())]);
+            self.buffer.clear();
+            self.parsed = 0;
+            if self.body.len() < len {
+                return Ok(None);
+            }
+            Payload::from(std::mem::take(&mut self.body))
+        };
+        self.head = None;
+        Ok(Some(Frame { header, prelude: self.prelude.take(), body }))
+    }
+
+    /// One read. Returns how many bytes came; zero is the end of the stream.
+    pub(crate) fn fill(&mut self, source: &mut impl Source) -> io::Result<usize> {
+        if let Some(header) = self.head.filter(|_| !self.body.is_empty()) {
+            let missing = header.len as usize - self.body.len();
+            if self.body.capacity() == self.body.len() {
+                let grant = self.body.len().max(FIRST_GRANT).min(missing);
+                self.body.try_reserve_exact(grant).map_err(|_| io::ErrorKind::OutOfMemory)?;
+            }
+            let spare = (self.body.capacity() - self.body.len()).min(missing);
+            return source.read_into(&mut self.body, spare);
+        }
+        if self.parsed > 0 {
+            self.buffer.drain(..self.parsed);
+            self.parsed = 0;
+        }
+        let spare = CHUNK - self.buffer.len();
+        source.read_into(&mut self.buffer, spare)
+    }
+
+    /// In the middle of a frame.
+    pub(crate) fn is_partial(&self) -> bool {
+        self.head.is_some() || self.parsed < self.buffer.len()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::frame::{Flags, ToHost};
+    use super::*;
+
+    /// Gives its bytes in pieces of at most `piece`.
+    struct Pieces<'a> {
+        bytes: &'a [u8],
+        piece: usize,
+    }
+
+    impl Source for Pieces<'_> {
+        fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+            let n = self.piece.min(max).min(self.bytes.len());
+            buffer.extend_from_slice(&self.bytes[..n]);
+            self.bytes = &self.bytes[n..];
+            Ok(n)
+        }
+    }
+
+    fn frame(seq: u64, body: &[u8]) -> Vec<u8> {
+        let len = body.len() as u32;
+        let header = Header { len, kind: ToHost::Done, flags: Flags::NONE, job: 0, seq };
+        [&header.encode()[..], body].concat()
+    }
+
+    fn read_all(bytes: &[u8], piece: usize) -> Vec<Vec<u8>> {
+        let mut reader = FrameReader::<ToHost>::new(10 << 20);
+        let mut source = Pieces { bytes, piece };
+        let mut bodies = Vec::new();
+        loop {
+            while let Some(frame) = reader.next(|_| Ok(())).unwrap() {
+                assert_eq!(frame.header.seq, bodies.len() as u64);
+                bodies.push(frame.body.into_vec());
+            }
+            if reader.fill(&mut source).unwrap() == 0 {
+                assert!(!reader.is_partial());
+                return bodies;
+            }
+        }
+    }
+
+    #[test]
+    fn frames_of_every_size_come_whole_in_pieces_of_every_size() {
+        let sizes =
+            [0, 1, 46, 47, 5000, CHUNK - HEADER_LEN - 1, CHUNK - HEADER_LEN, CHUNK, 3 << 20];
+        let bodies: Vec<Vec<u8>> =
+            sizes.iter().map(|&n| (0..n).map(|i| (i * 7 + n) as u8).collect()).collect();
+        let mut bytes = Vec::new();
+        for (seq, body) in bodies.iter().enumerate() {
+            bytes.extend(frame(seq as u64, body));
+        }
+        for piece in [13, 1000, CHUNK, usize::MAX] {
+            assert!(read_all(&bytes, piece) == bodies, "pieces of {piece}");
+        }
+    }
+
+    #[test]
+    fn a_promise_of_a_gigabyte_costs_nothing() {
+        let mut reader = FrameReader::<ToHost>::new(1 << 30);
+        let header = Header { len: 1 << 30, kind: ToHost::Done, flags: Flags::BIG, job: 0, seq: 0 };
+        let bytes = [&header.encode()[..], b"x"].concat();
+        let mut source = Pieces { bytes: &bytes, piece: 100 };
+        reader.fill(&mut source).unwrap();
+        assert!(reader.next(|_| Ok(())).unwrap().is_none());
+        assert_eq!(reader.fill(&mut source).unwrap(), 0);
+        assert!(reader.is_partial());
+        assert!(reader.body.capacity() <= 2 * FIRST_GRANT);
+    }
+
+    #[test]
+    fn a_bad_header_is_refused_before_its_body_is_awaited() {
+        let mut reader = FrameReader::<ToHost>::new(10);
+        reader
+            .fill(&mut Pieces { bytes: &frame(0, b"eleven byte")[..HEADER_LEN], piece: 99 })
+            .unwrap();
+        let fault = reader.next(|_| Ok(())).unwrap_err();
+        assert_eq!(fault, WireFault::Length { len: 11, limit: 10 });
+    }
+}

@@ -1,0 +1,35 @@
+//! A thread that ends this process when its host is gone, even while a job spins.
+//!
+//! It sleeps in one system call. While somebody in a job awaits a request to stop, it looks at
+//! the recorder every 10 ms and wakes them.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::context::CancelWatch;
+use crate::os::{self, ChannelEnd, HostWatch, Woken};
+
+/// How soon `cancelled()` notices.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+
+/// Starts the guard.
+pub(super) fn start(
+    channel: Arc<ChannelEnd>,
+    host: HostWatch,
+    watch: Arc<CancelWatch>,
+) -> io::Result<()> {
+    let sleep = move || loop {
+        let wanted = watch.is_wanted();
+        let timeout = wanted.then_some(LOOK_AGAIN);
+        match os::wait_for_host(&channel, &host, &watch.nudge, timeout) {
+            Woken::HostGone => os::end_own_group(),
+            // Whoever still waits registers again.
+            Woken::Other if wanted => watch.wake_all(),
+            Woken::Other => {}
+        }
+    };
+    // Its stack is used for one poll and for the wakers of a job.
+    let builder = std::thread::Builder::new().name("pool-guard".to_owned());
+    builder.stack_size(256 * 1024).spawn(sleep).map(drop)
+}

@@ -1,0 +1,18 @@
+//! The worker's side: am I a worker? Then serve, and leave.
+//!
+//! One thread reads, claims, runs and replies (`serve.rs`). A second one sleeps until the host
+//! is gone, and ends the process then, whatever the first one does (`guard.rs`). What a worker
+//! needs before its first job is made in `start.rs`.
+//!
+//! Exit codes of a worker that ends by itself: 0 when the host said so or hung up, 70 when it
+//! could not start or does not understand its host. Everything else is a job's doing.
+
+mod guard;
+mod panic;
+mod serve;
+mod start;
+
+pub(crate) use start::serve_if_worker;
+
+/// The worker could not start, or its host speaks in riddles (`EX_SOFTWARE` of sysexits.h).
+const EXIT_BROKEN: i32 = 70;

@@ -1,0 +1,98 @@
+//! What a panicking job says: message, place and backtrace, reported to the host once.
+//!
+//! The hook notes what it sees if the panic is on the job's own thread, inside a job, and is
+//! silent; the host gets the note instead. Panics of other threads go to the hook that was there
+//! before. A program built with `panic = "abort"` never comes back from the hook: there it hands
+//! the note over itself.
+
+use std::any::Any;
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::cell::{Cell, RefCell};
+use std::panic::PanicHookInfo;
+
+use crate::wire::PanicReport;
+
+thread_local! {
+    static IN_JOB: Cell<bool> = const { Cell::new(false) };
+    static NOTED: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
+}
+
+/// Puts the hook in place. `last_words` is called where the panic aborts the process.
+pub(super) fn install(last_words: impl Fn(PanicReport) + Send + Sync + 'static) {
+    let before = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        if !IN_JOB.get() {
+            return before(info);
+        }
+        let report = note(info);
+        if cfg!(panic = "abort") {
+            last_words(report);
+        } else {
+            // A second panic while the first one unwinds aborts; the first one is the reason.
+            NOTED.with_borrow_mut(|noted| noted.get_or_insert(report).message.len());
+        }
+    }));
+}
+
+/// Runs a job; a panic of it ends here.
+pub(super) fn catch<T>(job: impl FnOnce() -> T) -> Result<T, PanicReport> {
+    IN_JOB.set(true);
+    let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+    IN_JOB.set(false);
+    let noted = NOTED.take();
+    result.map_err(|payload| {
+        let message = message_of(&*payload);
+        drop_payload(payload);
+        // Without a note the panic was resumed, or the user's hook replaced ours.
+        noted.unwrap_or(PanicReport { message, ..PanicReport::default() })
+    })
+}
+
+fn note(info: &PanicHookInfo<'_>) -> PanicReport {
+    let backtrace = Backtrace::capture();
+    let captured = backtrace.status() == BacktraceStatus::Captured;
+    PanicReport {
+        message: message_of(info.payload()),
+        location: info.location().map(|at| (at.file().to_owned(), at.line(), at.column())),
+        backtrace: captured.then(|| backtrace.to_string()),
+    }
+}
+
+fn message_of(payload: &(dyn Any + Send)) -> String {
+    let text = payload.downcast_ref::<&str>().copied();
+    let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    text.unwrap_or("a panic whose payload is no string").to_owned()
+}
+
+/// The payload is the user's, and may panic once more when it is dropped.
+fn drop_payload(payload: Box<dyn Any + Send>) {
+    let drop = std::panic::AssertUnwindSafe(|| drop(payload));
+    if let Err(again) = std::panic::catch_unwind(drop) {
+        std::mem::forget(again);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_known_without_a_hook_is_the_message() {
+        assert_eq!(catch(|| 7), Ok(7));
+        let report = catch(|| std::panic::resume_unwind(Box::new("boom"))).unwrap_err();
+        assert_eq!(report.message, "boom");
+        let report = catch(|| std::panic::resume_unwind(Box::new(7))).unwrap_err();
+        assert_eq!(report.message, "a panic whose payload is no string");
+    }
+
+    #[test]
+    fn a_payload_that_panics_when_dropped_is_survived() {
+        struct Bomb;
+        impl Drop for Bomb {
+            fn drop(&mut self) {
+                std::panic::resume_unwind(Box::new("again"));
+            }
+        }
+        assert!(catch(|| std::panic::resume_unwind(Box::new(Bomb))).is_err());
+    }
+}

@@ -1,0 +1,82 @@
+//! From a fresh process to a serving worker: adopt the channel, open the recorder, run the start
+//! hooks, greet the host.
+
+use std::sync::Arc;
+
+use super::{EXIT_BROKEN, guard, panic, serve};
+use crate::context::CancelWatch;
+use crate::os::{self, Adopted, Adoption, Nudge};
+use crate::recorder::Recorder;
+use crate::registry;
+use crate::wire::{Hello, PROTOCOL_VERSION, Welcome};
+
+/// Serves and exits if this process was started as a worker; else returns.
+pub(crate) fn serve_if_worker() {
+    let adopted = match os::adopt() {
+        Adoption::Host => return,
+        Adoption::Worker(adopted) => adopted,
+        Adoption::Refused(reason) => {
+            // Orphans are common and silent: a host that was killed while its workers started.
+            if reason != os::HOST_GONE {
+                eprintln!("this process was told to be a pool worker, but {reason}");
+            }
+            os::leave(EXIT_BROKEN)
+        }
+    };
+    os::forget_environment();
+    match start(adopted) {
+        Ok(worker) => worker.serve(),
+        Err(reason) => {
+            eprintln!("a pool worker could not start: {reason}");
+            os::leave(EXIT_BROKEN)
+        }
+    }
+}
+
+fn start(adopted: Adopted) -> Result<serve::Worker, String> {
+    let Adopted { channel, host, welcome, descriptors } = adopted;
+    let welcome = Welcome::decode(&welcome).ok_or("its host said no welcome")?;
+    os::prepare_worker(welcome.slot);
+    let channel = Arc::new(channel);
+    let nudge = Nudge::new().map_err(|error| format!("no pipe for its guard: {error}"))?;
+    let mut descriptors = descriptors.into_iter();
+    let recorder = descriptors.next().ok_or("its host sent no recorder")?;
+    let recorder = Recorder::open(&recorder).map_err(|error| format!("no recorder: {error}"))?;
+    if let Some(stdout) = descriptors.next() {
+        os::restore_stdout(&stdout).map_err(|error| format!("no stdout: {error}"))?;
+    }
+    let watch = Arc::new(CancelWatch::new(recorder, nudge));
+    guard::start(channel.clone(), host, watch.clone())
+        .map_err(|error| format!("no thread for its guard: {error}"))?;
+    let table = registry::table()?;
+    let worker = serve::Worker::new(channel.clone(), watch, table, welcome);
+    let last_words = worker.last_words();
+    panic::install(last_words);
+    let hello = Hello {
+        protocol: PROTOCOL_VERSION,
+        pid: std::process::id(),
+        fingerprint: table.fingerprint(),
+        trouble: run_hooks().err(),
+    };
+    channel
+        .write_all(&hello.encode(), &[])
+        .map_err(|error| format!("its host does not listen: {error}"))?;
+    match hello.trouble {
+        None => Ok(worker),
+        // The host has the reason and tells it.
+        Some(_) => os::leave(EXIT_BROKEN),
+    }
+}
+
+/// The user's start hooks; a panic of one is its failure.
+fn run_hooks() -> Result<(), String> {
+    for hook in registry::start_hooks() {
+        let place = || format!("start hook `{}` ({}:{})", hook.name, hook.file, hook.line);
+        match panic::catch(|| (hook.run)()) {
+            Ok(Ok(())) => {}
+            Ok(Err(reason)) => return Err(format!("{} failed: {reason}", place())),
+            Err(report) => return Err(format!("{} panicked: {}", place(), report.message)),
+        }
+    }
+    Ok(())
+}
