@@ -22,14 +22,22 @@ pub(crate) fn job(args: TokenStream, item: TokenStream) -> TokenStream {
         Err(error) => return not_a_function(item, error, errors),
     };
     let job = JobFn::new(args, function, &mut errors);
-    let beside = match &job.output {
-        Some(output) if errors.is_empty() && !job.has_rejected() => registration(&job, output),
-        _ => stand_in(&job),
-    };
     let companion = companion(&job);
+    let beside = match &job.output {
+        // Where a `self` is, no type can be declared.
+        _ if job.function.sig.receiver().is_some() => TokenStream::new(),
+        Some(output) if errors.is_empty() && !job.has_rejected() => {
+            let registration = registration(&job, output);
+            quote! { #companion #registration }
+        }
+        _ => {
+            let stand_in = stand_in(&job);
+            quote! { #companion #stand_in }
+        }
+    };
     let function = &job.function;
     let errors = errors.into_compile_errors();
-    quote! { #function #companion #beside #errors }
+    quote! { #function #beside #errors }
 }
 
 fn not_a_function(item: TokenStream, error: syn::Error, mut errors: Errors) -> TokenStream {
@@ -63,8 +71,9 @@ fn registration(job: &JobFn, output: &Type) -> TokenStream {
     let companion = job.companion();
     let naming = naming(job);
     let options = options(&job.args, &private);
-    let wants_context = job.wants_context();
     let kind = kind(output, &private);
+    let received = hygienic("output");
+    let receive = quote_spanned!(output.span()=> #kind.receive::<#output>(#received));
     let constructor = constructor(job, &private);
     let run = run(job, output, &private);
     quote! {
@@ -74,6 +83,7 @@ fn registration(job: &JobFn, output: &Type) -> TokenStream {
             deprecated,
             private_interfaces,
             unreachable_code,
+            unused_imports,
             unused_qualifications,
             clippy::all,
             clippy::pedantic
@@ -85,7 +95,6 @@ fn registration(job: &JobFn, output: &Type) -> TokenStream {
                 file: ::core::file!(),
                 line: ::core::line!(),
                 options: #options,
-                wants_context: #wants_context,
                 run: __pool_run,
             });
 
@@ -93,10 +102,10 @@ fn registration(job: &JobFn, output: &Type) -> TokenStream {
                 type Output = #output;
 
                 fn decode(
-                    output: #private::Encoded,
+                    #received: #private::Encoded,
                 ) -> ::core::result::Result<Self::Output, ::std::string::String> {
                     use #private::AnyKind as _;
-                    #kind.receive(output)
+                    #receive
                 }
             }
 
@@ -126,19 +135,20 @@ fn constructor(job: &JobFn, private: &TokenStream) -> TokenStream {
     let parameters = sent.iter().map(|Sent { name, ty, .. }| quote!(#name: #ty));
     let arguments = hygienic("arguments");
     let pushes = sent.iter().map(|sent| {
-        let kind = kind(sent.value(), private);
+        let (kind, ty) = (kind(sent.value(), private), &sent.ty);
         let text = name_text(&sent.name);
         // The argument is quoted at its type: a type that cannot be sent is reported there.
         let mut value = sent.name.clone();
         value.set_span(sent.value().span().resolved_at(value.span()));
-        quote_spanned! {sent.value().span()=> #kind.push(&mut #arguments, #text, #value); }
+        quote_spanned! {sent.value().span()=> #kind.push::<#ty>(&mut #arguments, #text, #value); }
     });
     let mutable = (!sent.is_empty()).then(|| quote!(mut));
+    let name = constructor_name(job);
     quote! {
         impl #companion {
             #[doc(hidden)]
             #[allow(dead_code)]
-            #vis fn __pool_call(#(#parameters),*) -> #private::Call<Self> {
+            #vis fn #name(#(#parameters),*) -> #private::Call<Self> {
                 use #private::AnyKind as _;
                 let #mutable #arguments = #private::Arguments::new(#total);
                 #(#pushes)*
@@ -161,16 +171,16 @@ fn run(job: &JobFn, output: &Type, private: &TokenStream) -> TokenStream {
         match parameter {
             Parameter::Sent(sent) => {
                 let local = hygienic(&format!("parameter_{index}"));
-                let kind = kind(sent.value(), private);
+                let (kind, value) = (kind(sent.value(), private), sent.value());
                 let text = name_text(&sent.name);
-                takes.push(quote_spanned! {sent.value().span()=>
-                    let #local = #kind.take(&mut #parameters, #text)?;
+                takes.push(quote_spanned! {value.span()=>
+                    let #local = #kind.take::<#value>(&mut #parameters, #text)?;
                 });
                 let lend = sent.lent.is_some().then(|| quote!(&));
                 passed.push(quote!(#lend #local));
             }
             Parameter::Context => passed.push(quote!(#private::context(&*#stage))),
-            Parameter::Rejected => {}
+            Parameter::Rejected(_) => {}
         }
     }
     let mutable = (!takes.is_empty()).then(|| quote!(mut));
@@ -184,7 +194,7 @@ fn run(job: &JobFn, output: &Type, private: &TokenStream) -> TokenStream {
         (true, _) => quote!(#private::drive(&*#stage, #called)),
     };
     let kind = kind(output, private);
-    let give = quote_spanned!(output.span()=> #kind.give(#result));
+    let give = quote_spanned!(output.span()=> #kind.give::<#output>(#result));
     quote! {
         fn __pool_run(
             #stage: &mut dyn #private::Stage,
@@ -208,10 +218,13 @@ fn stand_in(job: &JobFn) -> TokenStream {
     let (vis, companion) = (&job.function.vis, job.companion());
     let output = job.output.as_ref().map_or_else(|| quote!(()), |output| output.to_token_stream());
     let parameters = job.parameters.iter().filter_map(|parameter| match parameter {
-        Parameter::Sent(Sent { ty, .. }) => Some(quote!(_: #ty)),
+        Parameter::Sent(sent) => Some(&sent.ty),
+        Parameter::Rejected(ty) => Some(ty),
         Parameter::Context => None,
-        Parameter::Rejected => Some(quote!(_: impl ::core::marker::Sized)),
     });
+    let generics = &job.function.sig.generics;
+    let bounds = &generics.where_clause;
+    let name = constructor_name(job);
     quote! {
         #(#conditions)*
         #[doc(hidden)]
@@ -230,12 +243,17 @@ fn stand_in(job: &JobFn) -> TokenStream {
             impl #companion {
                 #[doc(hidden)]
                 #[allow(dead_code)]
-                #vis fn __pool_call(#(#parameters),*) -> #private::Call<Self> {
+                #vis fn #name #generics(#(_: #parameters),*) -> #private::Call<Self> #bounds {
                     ::core::unreachable!()
                 }
             }
         };
     }
+}
+
+/// At the place of the function, which is what the compiler shows when arguments do not fit.
+fn constructor_name(job: &JobFn) -> Ident {
+    Ident::new("__pool_call", job.function.sig.ident.span().resolved_at(Span::call_site()))
 }
 
 /// How a value of this type travels, looked up at the type's place.
@@ -352,8 +370,11 @@ fn wrapped(
             quote!(#private::run_async(#private::Flavor::#flavor, #threads, async move { #hint #body }))
         }
     };
+    let allowed =
+        (!parameters.is_empty()).then(|| quote!(#[allow(unreachable_code, unused_variables)]));
     quote! {
         #(#attrs)*
+        #allowed
         #vis #sig {
             #first
             #parameters

@@ -6,29 +6,144 @@
 
 mod args;
 mod expand;
+#[cfg(test)]
+mod golden;
 mod model;
+mod shape;
 
 use proc_macro::TokenStream;
 
-/// Makes a function a job, which workers can run.
+/// Makes a free function a job: workers can run it, [`call!`] and [`submit!`] know it by its path.
+///
+/// The function stays what it was and can be called directly. Beside it stands a hidden type of
+/// the same name (a type and a function do not meet), which the macros use as the path.
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `name = "…"` | the job's name; without it, the full path of the function |
+/// | `timeout = "30s"` | how long one attempt may run: a whole number and `ms`, `s`, `m` or `h` |
+/// | `retries = 2` | how many attempts may follow the first, after a crash or a timeout |
+/// | `priority = "high"` | the queue it waits in: `low`, `normal` or `high` |
+/// | `marker = Ident` | the name of the hidden type, where the function's is taken by another type or module |
+/// | `crate = path` | where the crate `pool` is, if not at `::pool`; in quotes or without |
+///
+/// What a call says comes before what is said here, and that before what the pool says.
+///
+/// # Parameters and output
+///
+/// The function may be `async` (its future need not be `Send`) and private, and may stand in any
+/// module or function body. A parameter is a plain name or `_`, and its type is one of these:
+///
+/// | parameter | meaning |
+/// |---|---|
+/// | `x: T` | sent; `T: Serialize + DeserializeOwned` |
+/// | `x: &T` | sent borrowed, received in its owned form and lent (`&str`, `&[T]`, `&Path`, `&Config`) |
+/// | `ctx: &JobContext` | not sent: the context of the running job, known by the last word of its path |
+///
+/// The output is any `T: Serialize + DeserializeOwned`; `-> !` counts as `()`. `Vec<u8>` and
+/// `&[u8]` as a whole parameter or output travel as bytes, not as a list.
+///
+/// Values travel as MessagePack, which has one nil: `Some(None)` of an `Option<Option<T>>` and
+/// `Some(())` arrive as `None`. Use an enum of your own where that matters.
+///
+/// # Errors
+///
+/// Refused with the reason and the way out: generic functions, `self`, `impl Trait`, `dyn Trait`,
+/// patterns, a second context, `&mut T`, named lifetimes, references inside other types or in the
+/// output, `unsafe`, `extern` and variadic functions, unknown options. A type that cannot be sent
+/// is the compiler's error at that type. A function in an `impl` block is the compiler's error as
+/// well: an attribute cannot see where it stands.
+///
+/// # Examples
+///
+/// ```ignore
+/// #[pool::pool_job(timeout = "30s", retries = 2)]
+/// fn resize(path: &Path, width: u32) -> Result<u64, ImageError> {
+///     let image = image::open(path)?.resize(width);
+///     image.save(path)
+/// }
+///
+/// let bytes = pool::submit!(resize, Path::new("a.png"), 100).await??;
+/// ```
+///
+/// [`call!`]: https://docs.rs/pool-runtime/latest/pool/macro.call.html
+/// [`submit!`]: https://docs.rs/pool-runtime/latest/pool/macro.submit.html
 #[proc_macro_attribute]
 pub fn pool_job(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::job(args.into(), item.into()).into()
 }
 
-/// Wraps `main`.
+/// Lets the workers of a program start at its `main`, which may be `async`.
+///
+/// The first action of the program is then to see whether it was started as a worker: if so, it
+/// serves and exits, and nothing of the function runs. When the function ends, by return or by
+/// panic, the global pool is shut down.
+///
+/// # Options
+///
+/// | option | meaning |
+/// |---|---|
+/// | `flavor = "…"` | `"multi_thread"` (the default) or `"current_thread"`: the tokio runtime of an `async fn` |
+/// | `worker_threads = 4` | threads of that runtime, with `"multi_thread"` |
+/// | `crate = path` | where the crate `pool` is, if not at `::pool` |
+///
+/// # Panics
+///
+/// If the tokio runtime of an `async fn` cannot be built.
+///
+/// # Examples
+///
+/// ```ignore
+/// #[pool::main]
+/// async fn main() -> Result<(), pool::JobError> {
+///     println!("{}", pool::submit!(add, 1, 2).await?);
+///     Ok(())
+/// }
+/// ```
 #[proc_macro_attribute]
 pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::main(args.into(), item.into()).into()
 }
 
-/// Wraps a test.
+/// A test that may use a pool: `#[test]`, and a place where the test binary can be entered as a
+/// worker. The function may be `async`.
+///
+/// One such test in a binary is enough for all of its workers. The end of a test does not end
+/// the global pool, which its neighbours use as well.
+///
+/// # Options
+///
+/// Those of [`main`](macro@main); the default `flavor` is `"current_thread"`, as with tokio.
+/// `#[ignore]` and `#[should_panic]` work as with `#[test]`.
+///
+/// # Examples
+///
+/// ```ignore
+/// #[pool::test]
+/// async fn adds() {
+///     assert_eq!(pool::submit!(add, 1, 2).await.unwrap(), 3);
+/// }
+/// ```
 #[proc_macro_attribute]
 pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::test(args.into(), item.into()).into()
 }
 
-/// Registers a hook.
+/// A function that each worker runs before its first job: logger, panic hook, limits.
+///
+/// It is `fn()` or `fn() -> Result<(), E>` with `E: Display`. There may be any number of them, in
+/// no order. One that fails, fails the start of the worker. The only option is `crate = path`.
+///
+/// # Examples
+///
+/// ```ignore
+/// #[pool::worker_start]
+/// fn logger() -> Result<(), log::SetLoggerError> {
+///     env_logger::try_init()
+/// }
+/// ```
 #[proc_macro_attribute]
 pub fn worker_start(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::worker_start(args.into(), item.into()).into()

@@ -8,13 +8,13 @@
 use proc_macro2::{Delimiter, Group, Span, TokenStream, TokenTree};
 use quote::{ToTokens, TokenStreamExt as _, format_ident};
 use syn::parse::{Parse, ParseStream};
-use syn::spanned::Spanned as _;
 use syn::{
-    Attribute, Error, FnArg, GenericArgument, GenericParam, Ident, Pat, PatType, Path,
-    PathArguments, Result, ReturnType, Safety, Signature, Type, TypeReference, Visibility,
+    Attribute, Error, FnArg, GenericParam, Ident, Pat, PatType, Result, ReturnType, Safety,
+    Signature, Type, Visibility,
 };
 
 use crate::args::{Errors, HookArgs, JobArgs, RuntimeArgs};
+use crate::shape::{Place, is_context, named_lifetime, peel, reject_inside, reject_reference};
 
 /// A function as it was written, with its body unread.
 pub(crate) struct Function {
@@ -65,7 +65,7 @@ impl Function {
     pub(crate) fn output(&self) -> Option<&Type> {
         match &self.sig.output {
             ReturnType::Default => None,
-            ReturnType::Type(_, ty) => Some(ty),
+            ReturnType::Type(_, ty) => Some(peel(ty)),
         }
     }
 
@@ -86,11 +86,11 @@ pub(crate) struct JobFn {
 
 /// A parameter of a job function.
 pub(crate) enum Parameter {
-    Sent(Sent),
+    Sent(Box<Sent>),
     /// `&JobContext`, injected.
     Context,
-    /// Rejected, or of a type that only the compiler can reject.
-    Rejected,
+    /// Rejected, by us or soon by the compiler; with its type, as far as it can be written.
+    Rejected(Box<Type>),
 }
 
 /// A parameter that travels.
@@ -113,35 +113,30 @@ impl Sent {
 impl JobFn {
     pub(crate) fn new(args: JobArgs, mut function: Function, errors: &mut Errors) -> Self {
         reject_qualifiers(&function.sig, errors);
-        let generic = reject_generics(&function.sig, errors);
-        let mut context = None;
+        reject_generics(&function.sig, errors);
+        let mut context = false;
         let mut parameters = Vec::new();
         for (index, input) in function.sig.inputs.iter_mut().enumerate() {
-            let parameter = match input {
-                FnArg::Receiver(receiver) => {
-                    errors.push(Error::new_spanned(
-                        receiver,
-                        "a job has no `self`: it runs in another process, and a worker finds it by \
-                         its path; make it a free function and take the value as a parameter",
-                    ));
-                    Parameter::Rejected
+            match input {
+                FnArg::Receiver(receiver) => errors.push(Error::new_spanned(
+                    receiver,
+                    "a job has no `self`: it runs in another process, and a worker finds it by its \
+                     path; make it a free function and take the value as a parameter",
+                )),
+                FnArg::Typed(typed) => {
+                    parameters.push(parameter(index, typed, &mut context, errors));
                 }
-                FnArg::Typed(typed) => parameter(index, typed, &mut context, errors),
-            };
-            parameters.push(parameter);
+            }
         }
         let output = match &function.sig.output {
             ReturnType::Default => Some(unit()),
-            ReturnType::Type(_, ty) if matches!(**ty, Type::Never(_)) => Some(unit()),
+            ReturnType::Type(_, ty) if matches!(peel(ty), Type::Never(_)) => Some(unit()),
             ReturnType::Type(_, ty) => {
                 reject_inside(ty, Place::Output, errors).then(|| (**ty).clone())
             }
         };
-        let output = output.filter(|_| !generic);
-        if generic {
-            // Any of the types may name a parameter that the companion does not have.
-            parameters.iter_mut().for_each(|parameter| *parameter = Parameter::Rejected);
-        }
+        // With type parameters it may name one of them, which the companion does not have.
+        let output = output.filter(|_| function.sig.generics.params.is_empty());
         JobFn { function, args, parameters, output }
     }
 
@@ -150,18 +145,14 @@ impl JobFn {
         self.args.marker.as_ref().unwrap_or(&self.function.sig.ident)
     }
 
-    pub(crate) fn wants_context(&self) -> bool {
-        self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Context))
-    }
-
     pub(crate) fn has_rejected(&self) -> bool {
-        self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Rejected))
+        self.parameters.iter().any(|parameter| matches!(parameter, Parameter::Rejected(_)))
     }
 
     /// The parameters that the caller passes.
     pub(crate) fn sent(&self) -> impl Iterator<Item = &Sent> {
         self.parameters.iter().filter_map(|parameter| match parameter {
-            Parameter::Sent(sent) => Some(sent),
+            Parameter::Sent(sent) => Some(&**sent),
             _ => None,
         })
     }
@@ -198,8 +189,7 @@ fn reject_qualifiers(sig: &Signature, errors: &mut Errors) {
     }
 }
 
-/// Whether there were any.
-fn reject_generics(sig: &Signature, errors: &mut Errors) -> bool {
+fn reject_generics(sig: &Signature, errors: &mut Errors) {
     for parameter in &sig.generics.params {
         errors.push(match parameter {
             GenericParam::Lifetime(lifetime) => {
@@ -216,20 +206,12 @@ fn reject_generics(sig: &Signature, errors: &mut Errors) -> bool {
             ),
         });
     }
-    !sig.generics.params.is_empty()
-}
-
-fn named_lifetime(lifetime: &syn::Lifetime) -> String {
-    format!(
-        "a job cannot name the lifetime `{lifetime}`: what it receives lives as long as the job \
-         runs; write `&T` without a lifetime, or take an owned type"
-    )
 }
 
 fn parameter(
     index: usize,
     typed: &mut PatType,
-    context: &mut Option<Span>,
+    context: &mut bool,
     errors: &mut Errors,
 ) -> Parameter {
     let mut sound = true;
@@ -255,33 +237,30 @@ fn parameter(
     });
     let name = match &*typed.pat {
         Pat::Ident(pat) if pat.by_ref.is_none() && pat.subpat.is_none() => pat.ident.clone(),
-        Pat::Wild(_) => format_ident!("_{index}"),
+        Pat::Wild(_) => nameless(index),
         other => {
             errors.push(Error::new_spanned(
                 other,
                 "a job's parameter is a plain name: it names the argument in errors; \
                  take it apart inside the function",
             ));
-            format_ident!("_{index}")
+            nameless(index)
         }
     };
     let ty = &*typed.ty;
-    let lent = match ty {
+    let lent = match peel(ty) {
         Type::Reference(reference) => {
-            if !reject_reference(reference, errors) || !sound {
-                return Parameter::Rejected;
-            }
+            sound &= reject_reference(reference, errors);
             if is_context(&reference.elem) {
-                if context.replace(ty.span()).is_some() {
+                if std::mem::replace(context, true) {
                     errors.push(Error::new_spanned(
                         ty,
                         "a job has one context; remove this parameter and use the other one",
                     ));
-                    return Parameter::Rejected;
                 }
                 return Parameter::Context;
             }
-            let inside = match &*reference.elem {
+            let inside = match peel(&reference.elem) {
                 Type::Slice(slice) => &slice.elem,
                 elem => elem,
             };
@@ -294,119 +273,14 @@ fn parameter(
         }
     };
     match sound {
-        true => Parameter::Sent(Sent { name, ty: ty.clone(), lent }),
-        false => Parameter::Rejected,
+        true => Parameter::Sent(Box::new(Sent { name, ty: ty.clone(), lent })),
+        false => Parameter::Rejected(typed.ty.clone()),
     }
 }
 
-/// By the last word only: an attribute cannot look a path up.
-fn is_context(ty: &Type) -> bool {
-    matches!(ty, Type::Path(path) if path.qself.is_none()
-        && path.path.segments.last().is_some_and(|last| last.ident == "JobContext"))
-}
-
-/// Whether `reference`, which is the whole of a parameter, can be lent.
-fn reject_reference(reference: &TypeReference, errors: &mut Errors) -> bool {
-    let mut sound = true;
-    if let Some(token) = &reference.mutability {
-        errors.push(Error::new(
-            token.span,
-            "a job cannot change what its caller holds, which is in another process; \
-             take the value, change it and return it",
-        ));
-        sound = false;
-    }
-    if let Some(lifetime) = &reference.lifetime {
-        // A lifetime with a declaration is reported there.
-        if lifetime.ident == "static" {
-            errors.push(Error::new(lifetime.span(), named_lifetime(lifetime)));
-        }
-        sound &= lifetime.ident == "_";
-    }
-    sound
-}
-
-#[derive(Clone, Copy, PartialEq)]
-enum Place {
-    Parameter,
-    Output,
-}
-
-/// Whether `ty` is free of what cannot be sent or cannot be named; its parts included.
-fn reject_inside(ty: &Type, place: Place, errors: &mut Errors) -> bool {
-    let mut all = |types: &mut dyn Iterator<Item = &Type>| {
-        // Not `all`, which stops at the first: every mistake is reported.
-        types.fold(true, |sound, ty| reject_inside(ty, place, errors) & sound)
-    };
-    match ty {
-        Type::Array(array) => all(&mut [&*array.elem].into_iter()),
-        Type::Slice(slice) => all(&mut [&*slice.elem].into_iter()),
-        Type::Paren(paren) => all(&mut [&*paren.elem].into_iter()),
-        Type::Group(group) => all(&mut [&*group.elem].into_iter()),
-        Type::Tuple(tuple) => all(&mut tuple.elems.iter()),
-        Type::Path(path) => {
-            let qself = path.qself.as_ref().map(|qself| &*qself.ty);
-            let sound = all(&mut qself.into_iter());
-            reject_in_path(&path.path, place, errors) & sound
-        }
-        Type::Reference(reference) => {
-            errors.push(Error::new_spanned(reference, match place {
-                Place::Output => {
-                    "a job's output cannot borrow: it outlives the job and leaves the process; \
-                     return an owned type"
-                }
-                Place::Parameter => {
-                    "a reference inside another type cannot be received: a worker lends out whole \
-                     parameters only; use the owned type here"
-                }
-            }));
-            false
-        }
-        Type::ImplTrait(_) => {
-            errors.push(Error::new_spanned(
-                ty,
-                "a job's types are named: both processes must agree on what the bytes mean; \
-                 write a concrete type in place of `impl Trait`",
-            ));
-            false
-        }
-        Type::TraitObject(_) => {
-            errors.push(Error::new_spanned(
-                ty,
-                "a trait object cannot be sent: the other process would not know which type it is; \
-                 use a concrete type, for example an enum",
-            ));
-            false
-        }
-        // The compiler has its own words for this one.
-        Type::Infer(_) => false,
-        _ => true,
-    }
-}
-
-fn reject_in_path(path: &Path, place: Place, errors: &mut Errors) -> bool {
-    let mut sound = true;
-    for segment in &path.segments {
-        let PathArguments::AngleBracketed(arguments) = &segment.arguments else { continue };
-        for argument in &arguments.args {
-            match argument {
-                GenericArgument::Type(ty) => sound &= reject_inside(ty, place, errors),
-                GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
-                    // A lifetime with a declaration is reported there.
-                    if lifetime.ident == "_" {
-                        errors.push(Error::new(
-                            lifetime.span(),
-                            "a type that borrows cannot be received or returned; \
-                             write the owned form, for example `'static` or another type",
-                        ));
-                    }
-                    sound = false;
-                }
-                _ => {}
-            }
-        }
-    }
-    sound
+/// Hygienic: the user may have a parameter of that very name.
+fn nameless(index: usize) -> Ident {
+    format_ident!("_{index}", span = Span::mixed_site())
 }
 
 /// A function under `#[pool::main]` or `#[pool::test]`.

@@ -225,6 +225,7 @@ impl PoolBuilder {
             stderr: self.stderr,
             pool: self.name,
             max_payload: self.max_payload,
+            start_timeout: self.start_timeout,
             fingerprint: table.fingerprint(),
         };
         let config = Config {

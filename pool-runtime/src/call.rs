@@ -119,10 +119,6 @@ impl<J: Job> Call<J> {
         Call::new(job.map_err(|text| UnknownName { name: entry.name().into(), text }), payload)
     }
 
-    pub(crate) fn from_parts(parts: CallParts) -> Self {
-        Call { parts, job: PhantomData }
-    }
-
     pub(crate) fn into_parts(self) -> CallParts {
         self.parts
     }

@@ -20,7 +20,7 @@ use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize as _, Serialize};
+use serde::{Deserialize, Serialize};
 
 use crate::registry::{Encoded, Fault};
 use bytes::{Bin, ByteString, RawDeserializer};
@@ -204,40 +204,38 @@ impl Kind<[u8]> {
 
 /// The fallback of [`Kind`].
 pub trait AnyKind {
-    /// The type in question.
-    type Value: ?Sized;
     /// Not a byte string.
     #[inline(always)]
-    fn of() -> Plain<Self::Value> {
-        Plain(PhantomData)
+    fn of() -> Plain {
+        Plain
     }
 }
 
-impl<T: ?Sized> AnyKind for Kind<T> {
-    type Value = T;
-}
+impl<T: ?Sized> AnyKind for Kind<T> {}
 
 /// How byte strings travel.
 #[derive(Clone, Copy, Debug)]
 pub struct Bytes;
 
-/// How everything else travels.
-#[derive(Debug)]
-pub struct Plain<T: ?Sized>(PhantomData<fn(&T)>);
+/// How everything else travels. The bounds are on the methods and the expansion names the types
+/// as the user wrote them, so that the compiler points there.
+#[derive(Clone, Copy, Debug)]
+pub struct Plain;
 
-impl<T: ?Sized> Plain<T> {
+impl Plain {
     /// Adds an argument.
     #[inline]
-    pub fn push<V: Serialize>(self, arguments: &mut Arguments, name: &str, value: V) {
+    pub fn push<T: Serialize>(self, arguments: &mut Arguments, name: &str, value: T) {
         arguments.push(name, &value);
     }
 
     /// Takes a parameter in its owned form.
     #[inline]
-    pub fn take(self, parameters: &mut Parameters<'_>, name: &str) -> Result<T::Owned, Fault>
-    where
-        T: Receive,
-    {
+    pub fn take<T: Receive + ?Sized>(
+        self,
+        parameters: &mut Parameters<'_>,
+        name: &str,
+    ) -> Result<T::Owned, Fault> {
         if parameters.raw.is_some() {
             return Err(in_worker(format!("parameter `{name}`: not a byte string")));
         }
@@ -247,10 +245,7 @@ impl<T: ?Sized> Plain<T> {
 
     /// Encodes the output.
     #[inline]
-    pub fn give(self, output: T) -> Result<Encoded, Fault>
-    where
-        T: Serialize + Sized,
-    {
+    pub fn give<T: Serialize>(self, output: T) -> Result<Encoded, Fault> {
         let bytes = encode(&output)
             .map_err(|error| Fault::Encode(format!("in the worker, output: {error}")))?;
         Ok(Encoded { bytes, raw: false })
@@ -258,20 +253,21 @@ impl<T: ?Sized> Plain<T> {
 
     /// Decodes the output.
     #[inline]
-    pub fn receive(self, output: Encoded) -> Result<T, String>
-    where
-        T: DeserializeOwned,
-    {
+    pub fn receive<T: DeserializeOwned>(self, output: Encoded) -> Result<T, String> {
         let value =
             if output.raw { Err("not a byte string".into()) } else { decode(&output.bytes) };
         value.map_err(on_host)
     }
 }
 
+#[expect(
+    clippy::extra_unused_type_parameters,
+    reason = "an expansion calls these and those of `Plain` in the same words"
+)]
 impl Bytes {
     /// Adds an argument; the only one is moved.
     #[inline]
-    pub fn push<V: ByteString>(self, arguments: &mut Arguments, name: &str, value: V) {
+    pub fn push<T: ByteString>(self, arguments: &mut Arguments, name: &str, value: T) {
         if arguments.total == 1 {
             arguments.encoded = Encoded { bytes: value.into_vec(), raw: true };
         } else {
@@ -281,7 +277,11 @@ impl Bytes {
 
     /// Takes a parameter.
     #[inline]
-    pub fn take(self, parameters: &mut Parameters<'_>, name: &str) -> Result<Vec<u8>, Fault> {
+    pub fn take<T: ?Sized>(
+        self,
+        parameters: &mut Parameters<'_>,
+        name: &str,
+    ) -> Result<Vec<u8>, Fault> {
         match parameters.raw.take() {
             Some(bytes) => Ok(bytes),
             None => bytes::deserialize(&mut parameters.reader)
@@ -291,18 +291,19 @@ impl Bytes {
 
     /// Moves the output.
     #[inline]
-    pub fn give(self, output: Vec<u8>) -> Result<Encoded, Fault> {
+    pub fn give<T>(self, output: Vec<u8>) -> Result<Encoded, Fault> {
         Ok(Encoded { bytes: output, raw: true })
     }
 
     /// Moves the output.
     #[inline]
-    pub fn receive(self, output: Encoded) -> Result<Vec<u8>, String> {
+    pub fn receive<T>(self, output: Encoded) -> Result<Vec<u8>, String> {
         if output.raw {
             return Ok(output.bytes);
         }
         let mut reader = Reader::from_read_ref(&output.bytes);
-        bytes::deserialize(&mut reader).map_err(|error| on_host(words(error)))
+        let bytes = bytes::deserialize(&mut reader).map_err(words);
+        bytes.and_then(|bytes| end_of(&mut reader).map(|()| bytes)).map_err(on_host)
     }
 }
 
@@ -327,18 +328,13 @@ pub(crate) fn decode_output<T: DeserializeOwned + 'static>(output: Encoded) -> R
 }
 
 /// A type that a job can take, by value or behind a `&`, and the owned form it is received as.
-#[diagnostic::on_unimplemented(
-    message = "a job cannot receive `{Self}`",
-    label = "no owned form of this type can be received",
-    note = "`T` is received as `T`, `str` as `String`, `[T]` as `Vec<T>`, `Path` as `PathBuf`; \
-            take an owned type"
-)]
 pub trait Receive {
     /// What the worker holds while the job runs.
     type Owned: DeserializeOwned;
 }
 
-impl<T: DeserializeOwned> Receive for T {
+// Written out, `DeserializeOwned` would hide serde's advice to derive `Deserialize`.
+impl<T: for<'de> Deserialize<'de>> Receive for T {
     type Owned = T;
 }
 
@@ -346,7 +342,7 @@ impl Receive for str {
     type Owned = String;
 }
 
-impl<T: DeserializeOwned> Receive for [T] {
+impl<T: for<'de> Deserialize<'de>> Receive for [T] {
     type Owned = Vec<T>;
 }
 
@@ -360,4 +356,109 @@ impl Receive for OsStr {
 
 impl Receive for CStr {
     type Owned = CString;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parameters(bytes: &[u8], total: u16) -> Result<(), Fault> {
+        let mut encoded = Encoded { bytes: bytes.to_vec(), raw: false };
+        let mut parameters = Parameters::open(&mut encoded, total)?;
+        for _ in 0..total {
+            Kind::<u32>::of().take::<u32>(&mut parameters, "a")?;
+        }
+        parameters.close()
+    }
+
+    fn refusal(bytes: &[u8], total: u16) -> String {
+        match parameters(bytes, total) {
+            Err(Fault::Decode(text)) => text,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn messages_of_ours_come_back() {
+        let message = (1u8, Some(String::from("x")), vec![1.5f64]);
+        let bytes = encode(&message).unwrap();
+        assert_eq!(decode(&bytes), Ok(message));
+    }
+
+    #[test]
+    fn array_headers_of_every_size() {
+        for len in [0, 1, 15, 16, u16::MAX] {
+            let mut bytes = Vec::new();
+            write_array_header(&mut bytes, len);
+            assert_eq!(read_array_header(&bytes), Some((usize::from(len), bytes.len())));
+        }
+        assert_eq!(read_array_header(&[0xdd, 0, 1, 0, 0]), Some((1 << 16, 5)));
+        assert_eq!(read_array_header(&[0xdc, 0]), None);
+        assert_eq!(read_array_header(&[]), None);
+    }
+
+    #[test]
+    fn what_is_left_over_or_missing_is_an_error() {
+        assert_eq!(parameters(&[0x92, 1, 2], 2), Ok(()));
+        assert!(refusal(&[0x92, 1, 2, 3], 2).contains("bytes are left over"));
+        assert!(refusal(&[0x92, 1, 2, 0xc1], 2).contains("bytes are left over"));
+        assert!(refusal(&[0x92, 1], 2).contains("parameter `a`: the bytes end too early"));
+        assert!(refusal(&[0x92, 1, 0xcd, 1], 2).contains("the bytes end too early"));
+        assert!(refusal(&[0x93, 1, 2, 3], 2).contains("has 2 parameters, the call gave 3"));
+        assert!(refusal(&[0x90], 1).contains("has 1 parameter, the call gave 0"));
+        assert!(refusal(&[0x80], 0).contains("not an array"));
+        assert!(refusal(&[], 0).contains("not an array"));
+        assert_eq!(decode::<u8>(&[1, 2]), Err("bytes are left over after the last value".into()));
+    }
+
+    #[test]
+    fn a_length_without_its_bytes_is_not_believed() {
+        // A list of 4,294,967,295 elements and a string of as many bytes, of which none is there.
+        let [list, text] = [[0xdd, 0xff, 0xff, 0xff, 0xff], [0xdb, 0xff, 0xff, 0xff, 0xff]];
+        assert!(decode::<Vec<u64>>(&list).is_err());
+        assert!(decode::<String>(&text).is_err());
+        let encoded = Encoded { bytes: list.to_vec(), raw: false };
+        assert!(Kind::<Vec<u8>>::of().receive::<Vec<u8>>(encoded).is_err());
+    }
+
+    #[test]
+    fn deep_nesting_is_an_error_and_no_overflow() {
+        #[derive(Debug, serde::Deserialize)]
+        #[expect(dead_code, reason = "only its depth matters")]
+        struct Nest(Vec<Nest>);
+        let text = decode::<Nest>(&[0x91; 100_000]).unwrap_err();
+        assert_eq!(text, "depth limit exceeded");
+    }
+
+    #[test]
+    fn arguments_that_cannot_be_encoded_name_their_parameter() {
+        struct Shy;
+        impl Serialize for Shy {
+            fn serialize<S: serde::Serializer>(&self, _: S) -> Result<S::Ok, S::Error> {
+                Err(serde::ser::Error::custom("too shy"))
+            }
+        }
+        let mut arguments = Arguments::new(3);
+        Kind::<u32>::of().push::<u32>(&mut arguments, "a", 1);
+        Kind::<Shy>::of().push::<Shy>(&mut arguments, "b", Shy);
+        Kind::<Shy>::of().push::<Shy>(&mut arguments, "c", Shy);
+        assert_eq!(arguments.finish(), Err("on the host, parameter `b`: too shy".into()));
+        let fault = Kind::<Shy>::of().give::<Shy>(Shy);
+        assert_eq!(fault, Err(Fault::Encode("in the worker, output: too shy".into())));
+    }
+
+    #[test]
+    fn a_raw_payload_is_for_byte_strings_only() {
+        let raw = || Encoded { bytes: vec![1, 2], raw: true };
+        let mut encoded = raw();
+        let mut parameters = Parameters::open(&mut encoded, 1).unwrap();
+        assert!(Kind::<u32>::of().take::<u32>(&mut parameters, "a").is_err());
+        assert!(Parameters::open(&mut raw(), 2).is_err());
+        assert!(Kind::<u32>::of().receive::<u32>(raw()).is_err());
+        assert_eq!(decode_output::<Vec<u16>>(raw()), Ok(vec![1, 2]));
+        assert_eq!(decode_output::<[u8; 2]>(raw()), Ok([1, 2]));
+        assert_eq!(decode_output::<Option<Vec<u8>>>(raw()), Ok(Some(vec![1, 2])));
+        assert!(decode_output::<[u8; 3]>(raw()).is_err());
+        assert!(decode_output::<bool>(raw()).is_err());
+    }
 }

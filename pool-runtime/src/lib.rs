@@ -46,10 +46,8 @@ pub use stats::WorkReport;
 /// # Examples
 ///
 /// ```
-/// fn main() {
-///     pool::serve_if_worker();
-///     println!("the host begins here");
-/// }
+/// pool::serve_if_worker();
+/// println!("the host begins here");
 /// ```
 pub fn serve_if_worker() {
     worker::serve_if_worker();

@@ -25,10 +25,10 @@
 #[macro_export]
 macro_rules! call {
     ($($path:ident)::+ ($($args:tt)*) $($rest:tt)*) => {
-        $crate::__called_directly!("call", [$($path)::+] [$($args)*])
+        $crate::__called_directly!(("call!(",) [$($path)::+] [$($args)*])
     };
     (:: $($path:ident)::+ ($($args:tt)*) $($rest:tt)*) => {
-        $crate::__called_directly!("call", [::$($path)::+] [$($args)*])
+        $crate::__called_directly!(("call!(",) [::$($path)::+] [$($args)*])
     };
     ($($path:ident)::+ $(, $($args:expr),* $(,)?)?) => {
         <$($path)::+>::__pool_call($($($args),*)?)
@@ -49,10 +49,10 @@ macro_rules! call {
 #[macro_export]
 macro_rules! submit {
     ($($path:ident)::+ ($($args:tt)*) $(, $($rest:tt)*)?) => {
-        $crate::__called_directly!("submit", [$($path)::+] [$($args)*])
+        $crate::__called_directly!(("submit!(",) [$($path)::+] [$($args)*])
     };
     (:: $($path:ident)::+ ($($args:tt)*) $(, $($rest:tt)*)?) => {
-        $crate::__called_directly!("submit", [::$($path)::+] [$($args)*])
+        $crate::__called_directly!(("submit!(",) [::$($path)::+] [$($args)*])
     };
     ($($path:ident)::+ $(, $($args:expr),* $(,)?)?) => {
         $crate::Pool::submit($crate::Pool::global(), $crate::call!($($path)::+ $(, $($args),*)?))
@@ -61,13 +61,16 @@ macro_rules! submit {
         $crate::Pool::submit($crate::Pool::global(), $crate::call!(::$($path)::+ $(, $($args),*)?))
     };
     ($pool:expr => $($path:ident)::+ ($($args:tt)*) $($rest:tt)*) => {
-        $crate::__called_directly!("submit", [$($path)::+] [$($args)*])
+        $crate::__called_directly!(("submit!(", ::core::stringify!($pool), " => ",) [$($path)::+] [$($args)*])
     };
     ($pool:expr => :: $($path:ident)::+ ($($args:tt)*) $($rest:tt)*) => {
-        $crate::__called_directly!("submit", [::$($path)::+] [$($args)*])
+        $crate::__called_directly!(("submit!(", ::core::stringify!($pool), " => ",) [::$($path)::+] [$($args)*])
     };
     ($pool:expr => $($call:tt)+) => {
-        $crate::Pool::submit(&$pool, $crate::call!($($call)+))
+        // By `match`: as an argument the expression would be checked as a `Pool`, not as what it is.
+        match &$pool {
+            pool => $crate::Pool::submit(pool, $crate::call!($($call)+)),
+        }
     };
     ($job:ty $(, $($args:expr),* $(,)?)?) => {
         $crate::Pool::submit($crate::Pool::global(), $crate::call!($job $(, $($args),*)?))
@@ -77,17 +80,30 @@ macro_rules! submit {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __called_directly {
-    ($macro:literal, [$($path:tt)+] []) => {
+    (($($start:tt)+) [$($path:tt)+] []) => {
+        $crate::__called_directly!(@ ($($start)+ $crate::__spelled!($($path)+)) ())
+    };
+    (($($start:tt)+) [$($path:tt)+] [$($args:tt)+]) => {
+        $crate::__called_directly!(
+            @ ($($start)+ $crate::__spelled!($($path)+)) (", ", ::core::stringify!($($args)+),)
+        )
+    };
+    (@ ($($call:tt)+) ($($args:tt)*)) => {
         ::core::compile_error!(::core::concat!(
-            "this calls the function here and now; write `", $macro, "!(",
-            ::core::stringify!($($path)+), ")` to have it run in a worker"
+            "this calls the function here and now; to have it run in a worker, write `",
+            $($call)+, $($args)* ")`"
         ))
     };
-    ($macro:literal, [$($path:tt)+] [$($args:tt)+]) => {
-        ::core::compile_error!(::core::concat!(
-            "this calls the function here and now; write `", $macro, "!(",
-            ::core::stringify!($($path)+), ", ", ::core::stringify!($($args)+),
-            ")` to have it run in a worker"
-        ))
+}
+
+/// `stringify!` without its blanks around `::`.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __spelled {
+    ($first:ident $(:: $next:ident)*) => {
+        ::core::concat!(::core::stringify!($first) $(, "::", ::core::stringify!($next))*)
+    };
+    ($(:: $next:ident)+) => {
+        ::core::concat!($("::", ::core::stringify!($next)),+)
     };
 }

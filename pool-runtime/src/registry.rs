@@ -70,7 +70,6 @@ pub struct JobEntry {
     file: &'static str,
     line: u32,
     pub(crate) options: JobOptions,
-    pub(crate) wants_context: bool,
     pub(crate) run: RunJob,
     name: OnceLock<&'static str>,
     /// Meaningless until the table was built.
@@ -101,8 +100,6 @@ pub struct JobFacts {
     pub line: u32,
     /// What the attribute asks for.
     pub options: JobOptions,
-    /// The function has a parameter `&JobContext`.
-    pub wants_context: bool,
     /// The erased shim.
     pub run: RunJob,
 }
@@ -110,14 +107,13 @@ pub struct JobFacts {
 impl JobEntry {
     #[doc(hidden)]
     pub const fn new(facts: JobFacts) -> Self {
-        let JobFacts { type_name, naming, file, line, options, wants_context, run } = facts;
+        let JobFacts { type_name, naming, file, line, options, run } = facts;
         JobEntry {
             type_name,
             naming,
             file,
             line,
             options,
-            wants_context,
             run,
             name: OnceLock::new(),
             number: AtomicU16::new(0),
@@ -315,11 +311,6 @@ impl Table {
         }
     }
 
-    /// The number of the job of this name, or what might have been meant.
-    pub(crate) fn number_of(&self, name: &str) -> Result<u16, String> {
-        self.find(name).map(|known| known.number)
-    }
-
     pub(crate) fn entry(&self, number: u16) -> Option<&'static JobEntry> {
         self.entries.get(usize::from(number)).copied()
     }
@@ -327,10 +318,6 @@ impl Table {
     /// Equal for two tables that have the same names in the same order.
     pub(crate) fn fingerprint(&self) -> u64 {
         self.fingerprint
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.entries.len()
     }
 }
 
@@ -399,7 +386,6 @@ mod tests {
             file: "src/jobs.rs",
             line,
             options: JobOptions::NONE,
-            wants_context: false,
             run: |_| Err(Fault::State("not to be run".into())),
         })))
     }
@@ -431,11 +417,11 @@ mod tests {
             entry(|| "app::resize", Naming::Path, 2),
         ])
         .unwrap();
-        assert_eq!(table.number_of("app::add"), Ok(0));
-        assert_eq!(table.number_of("app::resize"), Ok(1));
+        assert_eq!(table.find("app::add").unwrap().number, 0);
+        assert_eq!(table.find("app::resize").unwrap().number, 1);
         assert_eq!(table.entry(1).unwrap().name(), "app::resize");
         assert!(table.entry(2).is_none());
-        assert_eq!(table.len(), 2);
+        assert_eq!(table.entries.len(), 2);
     }
 
     #[test]

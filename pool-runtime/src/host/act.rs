@@ -171,9 +171,16 @@ impl Core {
         });
         let detail: Option<Arc<str>> = detail.map(Arc::from);
         if in_launch {
-            self.trouble = Some(
-                detail.clone().unwrap_or_else(|| format!("it {exit} before it was ready").into()),
-            );
+            let who = detail.as_deref().unwrap_or("a worker");
+            let killed = self.seats.get(worker).is_some_and(|seat| seat.killed);
+            self.trouble = Some(match exit {
+                WorkerExit::Unknown => who.into(),
+                _ if killed => {
+                    let limit = host.plan.start_timeout;
+                    format!("{who} was not ready within its start timeout of {limit:?}").into()
+                }
+                exit => format!("{who} {exit} before it was ready").into(),
+            });
         }
         let mut cause = Cause { detail, ..Cause::default() };
         let event = Event::WorkerGone { worker, exit, claimed };

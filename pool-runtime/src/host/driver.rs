@@ -111,12 +111,15 @@ async fn life(host: &Host, worker: WorkerId) {
         First::Right(()) => WorkerExit::Unknown,
     };
     let verdict = link.verdict();
+    // Its signal is ours; what it did is in the verdict.
     let exit = if verdict.is_some() { WorkerExit::Unknown } else { exit };
+    let who = format!("worker {}, pid {}", worker.slot, link.process.id());
+    let detail = verdict.map_or_else(|| who.clone(), |verdict| format!("{who}: {verdict}"));
     host.enter_as_driver(News::Gone(Gone {
         worker,
         link: Some(link.clone()),
         exit,
-        detail: verdict,
+        detail: Some(detail),
         in_launch: !desk.is_ready,
     }));
     bury(&link).await;

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::link::Link;
 use crate::error::BuildError;
@@ -44,6 +45,7 @@ pub(crate) struct LaunchPlan {
     pub(crate) stderr: Output,
     pub(crate) pool: Option<String>,
     pub(crate) max_payload: u64,
+    pub(crate) start_timeout: Duration,
     pub(crate) fingerprint: u64,
 }
 

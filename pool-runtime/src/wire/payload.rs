@@ -81,7 +81,8 @@ mod tests {
         let address = bytes.as_ptr();
         let payload = Payload::from(bytes);
         assert_eq!(payload.clone().into_vec().len(), 4096);
-        assert_eq!(payload.into_vec().as_ptr(), address);
+        let moved = payload.into_vec();
+        assert_eq!(moved.as_ptr(), address);
         assert_eq!(size_of::<Payload>(), 48);
     }
 }

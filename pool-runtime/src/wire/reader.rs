@@ -130,6 +130,7 @@ impl<K: Kind> FrameReader<K> {
     }
 
     /// In the middle of a frame.
+    #[cfg(test)]
     pub(crate) fn is_partial(&self) -> bool {
         self.head.is_some() || self.parsed < self.buffer.len()
     }
