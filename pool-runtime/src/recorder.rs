@@ -5,7 +5,8 @@
 //!   64  cancel    seq + 1 of the job that is asked to stop
 //!  128  reserved  \ of the reply ring, which is not in use yet
 //!  192  committed /
-//!  256  progress  one job's progress, not in use yet
+//!  256  farewell  why the worker left by itself, see [`Farewell`]
+//!  320  progress  one job's progress, not in use yet
 //! 4096  the reply ring, 64 KiB
 //! ```
 //!
@@ -19,6 +20,7 @@
 
 #![expect(unsafe_code, reason = "atomics in a shared mapping")]
 
+use std::fmt;
 use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -26,13 +28,32 @@ use crate::os::{Handle, Mapping};
 
 const NEXT: usize = 0;
 const CANCEL: usize = 64;
+const FAREWELL: usize = 256;
 const RING: usize = 4096;
 const RING_LEN: usize = 64 * 1024;
 const LEN: usize = RING + RING_LEN;
 
+/// Why a worker left without being told to, where its exit code alone would not say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Farewell {
+    /// Its channel was closed under it: a job has closed descriptors that are not its own.
+    ChannelLost = 1,
+    /// It did not understand its host.
+    Confused = 2,
+}
+
 /// One side's view of the recorder.
 #[derive(Debug)]
 pub(crate) struct Recorder(Mapping);
+
+impl fmt::Display for Farewell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Farewell::ChannelLost => "the job closed the channel that its worker replies on",
+            Farewell::Confused => "it did not understand its host",
+        })
+    }
+}
 
 impl Recorder {
     /// The host makes one for each worker, and hands over the descriptor.
@@ -79,6 +100,20 @@ impl Recorder {
     /// Worker: whether job `seq` is asked to stop.
     pub(crate) fn is_asked(&self, seq: u64) -> bool {
         self.word(CANCEL).load(Ordering::Acquire) == seq + 1
+    }
+
+    /// Worker: leaves word of why it leaves.
+    pub(crate) fn say_farewell(&self, farewell: Farewell) {
+        self.word(FAREWELL).store(farewell as u64, Ordering::Release);
+    }
+
+    /// Host: what the worker said of its end, if anything.
+    pub(crate) fn farewell(&self) -> Option<Farewell> {
+        match self.word(FAREWELL).load(Ordering::Acquire) {
+            1 => Some(Farewell::ChannelLost),
+            2 => Some(Farewell::Confused),
+            _ => None,
+        }
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
@@ -129,6 +164,10 @@ mod tests {
         assert_eq!(host.recall(5), 5);
         worker.word(CANCEL).store(7, Ordering::Release);
         assert!(!worker.is_asked(0));
+        worker.word(FAREWELL).store(u64::MAX, Ordering::Release);
+        assert_eq!(host.farewell(), None);
+        worker.say_farewell(Farewell::ChannelLost);
+        assert_eq!(host.farewell(), Some(Farewell::ChannelLost));
     }
 
     #[test]

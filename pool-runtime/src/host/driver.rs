@@ -110,8 +110,9 @@ async fn life(host: &Host, worker: WorkerId) {
         First::Left(()) => link.process.reap().unwrap_or(WorkerExit::Unknown),
         First::Right(()) => WorkerExit::Unknown,
     };
-    let verdict = link.verdict();
-    // Its signal is ours; what it did is in the verdict.
+    let farewell = || link.recorder.farewell().map(|farewell| farewell.to_string());
+    let verdict = link.verdict().or_else(farewell);
+    // The signal is ours, or the code is: neither says anything of the job.
     let exit = if verdict.is_some() { WorkerExit::Unknown } else { exit };
     let who = format!("worker {}, pid {}", worker.slot, link.process.id());
     let detail = verdict.map_or_else(|| who.clone(), |verdict| format!("{who}: {verdict}"));

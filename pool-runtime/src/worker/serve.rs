@@ -17,6 +17,7 @@ use tokio::runtime::Runtime;
 use super::{EXIT_BROKEN, panic};
 use crate::context::{About, CancelWatch, JobContext, Running};
 use crate::os::{self, ChannelEnd};
+use crate::recorder::Farewell;
 use crate::registry::{Encoded, Fault, Stage, Table};
 use crate::wire::{
     BIG, Flags, Frame, FrameReader, Header, PRELUDE_LEN, PanicReport, Prelude, Refusal, ToHost,
@@ -46,7 +47,8 @@ impl Worker {
         table: &'static Table,
         welcome: Welcome,
     ) -> Self {
-        let replies = Arc::new(Replies { channel, running: AtomicU64::new(NO_SEQ) });
+        let replies =
+            Arc::new(Replies { channel, watch: watch.clone(), running: AtomicU64::new(NO_SEQ) });
         Worker { replies, watch, table, welcome, runtime: OnceCell::new() }
     }
 
@@ -87,17 +89,15 @@ impl Worker {
                     }
                     // `exit`, not `_exit`: what jobs have left for the end of the process runs.
                     ToWorker::Shutdown => std::process::exit(0),
-                    ToWorker::Welcome => os::leave(EXIT_BROKEN),
+                    ToWorker::Welcome => self.part(Farewell::Confused),
                 },
                 Ok(None) => match frames.fill(&mut &*channel) {
                     // The guard sees it too, and ends the group.
                     Ok(0) => os::end_own_group(),
                     Ok(_) => {}
-                    // A job has closed the channel under us.
-                    Err(_) => os::leave(EXIT_BROKEN),
+                    Err(_) => self.part(Farewell::ChannelLost),
                 },
-                // The host is of our own kind: this is a bug, and the host replaces us.
-                Err(_) => os::leave(EXIT_BROKEN),
+                Err(_) => self.part(Farewell::Confused),
             }
         }
     }
@@ -105,7 +105,7 @@ impl Worker {
     fn run(&self, header: &Header<ToWorker>, prelude: Option<Prelude>, body: Vec<u8>) {
         let started = Instant::now();
         let (Some(prelude), Some(job)) = (prelude, self.table.entry(header.job)) else {
-            os::leave(EXIT_BROKEN)
+            self.part(Farewell::Confused)
         };
         let about = About {
             id: prelude.id,
@@ -124,6 +124,12 @@ impl Worker {
         self.replies.running.store(NO_SEQ, Ordering::Relaxed);
         let micros = started.elapsed().as_micros().min(u128::from(u16::MAX)) as u16;
         self.reply(header.seq, micros, outcome);
+    }
+
+    /// Leaves, and leaves word why.
+    fn part(&self, farewell: Farewell) -> ! {
+        self.watch.recorder.say_farewell(farewell);
+        os::leave(EXIT_BROKEN)
     }
 
     fn reply(&self, seq: u64, micros: u16, outcome: Outcome) {
@@ -149,6 +155,7 @@ impl Worker {
 /// The way back to the host.
 struct Replies {
     channel: Arc<ChannelEnd>,
+    watch: Arc<CancelWatch>,
     /// The job that runs now.
     running: AtomicU64,
 }
@@ -160,7 +167,8 @@ impl Replies {
         let flags = flags.and_if(body.len() > BIG, Flags::BIG);
         let header = Header { len, kind, flags, job: micros, seq };
         if self.channel.write_all(&header.encode(), body).is_err() {
-            // The host is gone (the guard is about to say so), or a job closed the channel.
+            // Or the host is gone, which the guard is about to notice.
+            self.watch.recorder.say_farewell(Farewell::ChannelLost);
             os::leave(EXIT_BROKEN)
         }
     }

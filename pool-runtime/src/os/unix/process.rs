@@ -3,6 +3,7 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -25,7 +26,28 @@ use crate::wire::{PROTOCOL_VERSION, WELCOME_LEN};
 /// that was deleted or replaced since.
 pub(crate) fn own_executable() -> io::Result<PathBuf> {
     let link = PathBuf::from("/proc/self/exe");
-    if cfg!(target_os = "linux") && link.exists() { Ok(link) } else { std::env::current_exe() }
+    if cfg!(target_os = "linux") && link.exists() {
+        return Ok(link);
+    }
+    std::env::current_exe().or_else(|error| path_from_the_kernel().ok_or(error))
+}
+
+/// What the kernel was asked to execute, where there is no `/proc` to say it.
+#[cfg(target_os = "linux")]
+fn path_from_the_kernel() -> Option<PathBuf> {
+    // SAFETY: for this key the kernel gives zero or the address of a string that lives as long as
+    // the process.
+    let path = unsafe {
+        let address = libc::getauxval(libc::AT_EXECFN);
+        (address != 0).then(|| std::ffi::CStr::from_ptr(address as *const libc::c_char))
+    }?;
+    let path = std::path::Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
+    path.canonicalize().ok()
+}
+
+#[cfg(not(target_os = "linux"))]
+fn path_from_the_kernel() -> Option<PathBuf> {
+    None
 }
 
 /// A second descriptor of the host's stdout, for a worker that gets it late.
