@@ -117,8 +117,8 @@ impl<T> JobHandle<T> {
             }
         };
         let own = match self.cell.place() {
-            Place::Pool(host, _) => host.upgrade().and_then(|host| host.runtime().cloned()),
-            Place::Nowhere | Place::Queue(..) => None,
+            Place::Held(holder, _) => holder.upgrade().and_then(|holder| holder.runtime()),
+            Place::Nowhere => None,
         };
         if let Some(runtime) = own.or_else(host::background_runtime) {
             runtime.spawn(watch);

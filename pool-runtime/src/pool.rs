@@ -13,7 +13,7 @@ use crate::builder::PoolBuilder;
 use crate::call::{Call, CallParts};
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
-use crate::host::{Cell, Host, Order, Place, is_worker};
+use crate::host::{Cell, Host, Order, is_worker};
 use crate::policy::JobOptions;
 use crate::queue::{JobQueue, Work};
 use crate::registry::Job;
@@ -330,7 +330,7 @@ fn accept<J: Job>(host: &Arc<Host>, call: Call<J>, permit: SemaphorePermit<'_>) 
 
 /// Puts a waiting job into the pool. False if it has ended meanwhile.
 fn enter(host: &Arc<Host>, cell: &Arc<Cell>, permit: SemaphorePermit<'_>) {
-    if cell.put(Place::Pool(Arc::downgrade(host), None)) {
+    if cell.put(host.place()) {
         permit.forget();
         cell.hold_permit();
         host.submit(cell.clone());

@@ -220,7 +220,13 @@ impl Future for Work {
                     return Poll::Ready(WorkReport::default());
                 };
                 this.started = Instant::now();
-                let share = this.share.insert(Share::new(backlog.clone()));
+                let pool = Arc::downgrade(host);
+                let ring = move || {
+                    if let Some(host) = pool.upgrade() {
+                        host.look();
+                    }
+                };
+                let share = this.share.insert(Share::new(backlog.clone(), ring));
                 host.attach(share.clone());
                 share
             }

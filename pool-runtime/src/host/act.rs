@@ -1,17 +1,101 @@
-//! The core at work: news become events, actions become deeds. No decision is made here.
+//! [`Core`] at work: news become events, actions become deeds. No decision is made here.
+//!
+//! Runs under the host's lock, hence waits for nothing and runs nothing of a user's: wakers, drops
+//! and launches go into [`After`].
 
 use std::collections::VecDeque;
-use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
 
 use super::after::After;
-use super::cell::{Cell, JobStatus, Manner, Outcome, Place};
-use super::core::{Core, Gone, Host, News, count_of};
-use super::driver;
+use super::backlog::{Count, Share};
+use super::cell::{Cell, Holder, JobStatus, Manner, Outcome, Place};
+use super::launch::LaunchPlan;
 use super::link::{Answer, Link, Said};
+use super::seats::{Seats, Task};
 use crate::error::{JobErrorKind, WorkerExit};
 use crate::policy::Terms;
-use crate::scheduler::{Action, Ending, Event, Reply, WorkerId};
+use crate::scheduler::{Action, Config, Ending, Event, Reply, Scheduler, Time, WorkerId};
+use crate::stats::WorkReport;
 use crate::wire::{Prelude, WireFault};
+
+/// Scheduler and links: what is behind the host's lock.
+pub(super) struct Core {
+    pub(super) scheduler: Scheduler<Task>,
+    seats: Seats,
+    /// Works of this pool, to be asked in turn.
+    shares: VecDeque<Arc<Share>>,
+    pub(super) totals: WorkReport,
+    defaults: Terms,
+    /// Why the last launch failed.
+    pub(super) trouble: Option<Arc<str>>,
+    /// Workers that were launched and are not reaped yet.
+    pub(super) unreaped: usize,
+}
+
+/// What the core sees of the world.
+pub(super) struct Around {
+    pub(super) plan: LaunchPlan,
+    pub(super) closed: AtomicBool,
+    pub(super) epoch: Instant,
+    /// Where the pool was made: a fork child has copies of everything and owns nothing.
+    pub(super) pid: u32,
+    /// The pool itself.
+    pub(super) holder: Weak<dyn Holder>,
+}
+
+impl Around {
+    pub(super) fn now(&self) -> Time {
+        Time::after_start(self.epoch.elapsed())
+    }
+
+    fn moment(&self, instant: Instant) -> Time {
+        Time::after_start(instant.saturating_duration_since(self.epoch))
+    }
+
+    pub(super) fn is_foreign(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire) || self.is_foreign()
+    }
+
+    /// Where a job of this pool is.
+    pub(super) fn place(&self) -> Place {
+        Place::Held(self.holder.clone(), 0)
+    }
+}
+
+/// Something that happened.
+pub(super) enum News {
+    Submit(Arc<Cell>),
+    GiveUp(Arc<Cell>, Manner),
+    Attach(Arc<Share>),
+    Launched(Arc<Link>),
+    Ready(WorkerId),
+    Answers(Arc<Link>, Vec<Answer>),
+    Gone(Gone),
+    /// A worker that was launched is gone from the system too.
+    Reaped,
+    /// Time has passed, or a queue has new jobs.
+    Look,
+    Close,
+    Shutdown,
+}
+
+/// A worker's end.
+pub(super) struct Gone {
+    pub(super) worker: WorkerId,
+    /// `None` if no process ever came to be.
+    pub(super) link: Option<Arc<Link>>,
+    pub(super) exit: WorkerExit,
+    /// Who it was, and what the exit alone does not say.
+    pub(super) detail: String,
+    /// It had not greeted.
+    pub(super) in_launch: bool,
+}
 
 /// What an action may need to know of the news that caused it.
 #[derive(Default)]
@@ -23,11 +107,25 @@ struct Cause {
 }
 
 impl Core {
+    pub(super) fn new(config: Config) -> Core {
+        Core {
+            seats: Seats::new(config.workers),
+            shares: VecDeque::new(),
+            totals: WorkReport::default(),
+            defaults: config.defaults,
+            trouble: None,
+            unreaped: 0,
+            scheduler: Scheduler::new(config, Time::default()),
+        }
+    }
+
     /// One piece of news, and all that follows from it.
-    pub(super) fn feed(&mut self, host: &Host, news: News, after: &mut After) {
+    pub(super) fn feed(&mut self, around: &Around, news: News, after: &mut After) {
         let mut cause = Cause::default();
         match news {
-            News::Submit(cell) => self.submit(host, cell, &mut cause, after),
+            News::Submit(cell) => {
+                self.submit(around, Task { cell, share: None }, &mut cause, after);
+            }
             News::GiveUp(cell, manner) => {
                 let job = cell.key();
                 if cell.status() != JobStatus::Ended {
@@ -35,15 +133,15 @@ impl Core {
                         Manner::Cancel => Event::Cancel { job },
                         Manner::Kill => Event::Kill { job },
                     };
-                    self.handle(host, event, &mut cause, after);
+                    self.handle(around, event, &mut cause, after);
                 }
                 after.cells.push(cell);
             }
             News::Attach(share) => {
-                if host.is_closed() {
+                if around.is_closed() {
                     after.wakers.extend(share.finish());
                 } else {
-                    share.backlog.add_worker(host.weak(), share.clone());
+                    share.backlog.add_share(share.clone());
                     self.shares.push_back(share);
                 }
             }
@@ -57,51 +155,52 @@ impl Core {
             }
             News::Ready(worker) => {
                 self.trouble = None;
-                self.handle(host, Event::WorkerReady { worker }, &mut cause, after);
+                self.handle(around, Event::WorkerReady { worker }, &mut cause, after);
             }
             News::Answers(link, answers) => {
                 for answer in answers {
-                    if let Err(fault) = self.answer(host, &link, answer, after) {
+                    if let Err(fault) = self.answer(around, &link, answer, after) {
                         link.condemn(fault.to_string());
                         break;
                     }
                 }
             }
-            News::Gone(gone) => self.gone(host, gone, after),
-            News::Reaped => self.tasks = self.tasks.saturating_sub(1),
+            News::Gone(gone) => self.gone(around, gone, after),
+            News::Reaped => self.unreaped = self.unreaped.saturating_sub(1),
             News::Look => {
-                self.scheduler.handle_timeout(host.now());
-                self.act(host, &mut cause, after);
+                self.scheduler.handle_timeout(around.now());
+                self.act(around, &mut cause, after);
             }
             News::Close => {
                 self.end_shares(after);
-                self.handle(host, Event::Close, &mut cause, after);
+                self.handle(around, Event::Close, &mut cause, after);
             }
             News::Shutdown => {
                 self.end_shares(after);
-                self.handle(host, Event::Shutdown, &mut cause, after);
+                self.handle(around, Event::Shutdown, &mut cause, after);
             }
         }
     }
 
     /// Hands jobs of queues to workers that would idle.
-    pub(super) fn feed_hungry(&mut self, host: &Host, after: &mut After) {
+    pub(super) fn feed_hungry(&mut self, around: &Around, after: &mut After) {
         let mut asked = 0;
         while asked < self.shares.len() && self.scheduler.hunger() > 0 {
             // In turn, so that two queues share the workers.
             let Some(share) = self.shares.pop_front() else { return };
             if share.is_over() {
-                share.backlog.remove_worker(&share);
+                share.backlog.remove_share(&share);
                 continue;
             }
             match share.take() {
                 Some(cell) => {
                     after.left.push(share.backlog.clone());
-                    if cell.put(Place::Pool(host.weak(), Some(share.clone()))) {
+                    if cell.put(around.place()) {
                         let mut cause = Cause::default();
-                        self.submit(host, cell, &mut cause, after);
+                        let task = Task { cell, share: Some(share.clone()) };
+                        self.submit(around, task, &mut cause, after);
                     } else {
-                        share.ended(Some(super::backlog::Count::Cancelled), &mut after.wakers);
+                        share.ended(Some(Count::Cancelled), &mut after.wakers);
                         after.cells.push(cell);
                     }
                     asked = 0;
@@ -112,23 +211,24 @@ impl Core {
         }
     }
 
-    fn submit(&mut self, host: &Host, cell: Arc<Cell>, cause: &mut Cause, after: &mut After) {
+    fn submit(&mut self, around: &Around, task: Task, cause: &mut Cause, after: &mut After) {
+        let cell = task.cell.clone();
         if cell.status() == JobStatus::Ended {
             after.permits += cell.release_permit();
             return after.cells.push(cell);
         }
         let own = cell.options.as_deref();
         let terms = own.map(|own| Arc::new(Terms::resolve(*own, &self.defaults)));
-        let deadline = cell.deadline.map(|(moment, length)| (host.moment(moment), length));
-        let key = self.scheduler.submit(host.now(), cell.clone(), terms, deadline);
+        let deadline = cell.deadline.map(|(moment, length)| (around.moment(moment), length));
+        let key = self.scheduler.submit(around.now(), task, terms, deadline);
         cell.set_key(key);
         after.cells.push(cell);
-        self.act(host, cause, after);
+        self.act(around, cause, after);
     }
 
     fn answer(
         &mut self,
-        host: &Host,
+        around: &Around,
         link: &Arc<Link>,
         answer: Answer,
         after: &mut After,
@@ -146,9 +246,9 @@ impl Core {
                 if seat.window.front().is_none_or(|&(due, _)| due != seq) {
                     return Err(WireFault::Seq { seq });
                 }
-                after.cells.extend(seat.window.pop_front().map(|(_, cell)| cell));
+                after.tasks.extend(seat.window.pop_front().map(|(_, task)| task));
                 if let Some((_, next)) = seat.window.front() {
-                    next.set_status(JobStatus::Running);
+                    next.cell.set_status(JobStatus::Running);
                 }
                 let reply = match &said {
                     Said::Panicked(_) => Reply::Panicked,
@@ -158,67 +258,66 @@ impl Core {
                 Event::Replied { worker, reply }
             }
         };
-        self.handle(host, event, &mut cause, after);
+        self.handle(around, event, &mut cause, after);
         Ok(())
     }
 
-    fn gone(&mut self, host: &Host, gone: Gone, after: &mut After) {
+    fn gone(&mut self, around: &Around, gone: Gone, after: &mut After) {
         let Gone { worker, link, exit, detail, in_launch } = gone;
         let seat = self.seats.get(worker);
         let claimed = seat.is_some_and(|seat| {
             let front = seat.window.front();
             front.zip(link.as_ref()).is_some_and(|(&(seq, _), link)| link.was_claimed(seq))
         });
-        let detail: Option<Arc<str>> = detail.map(Arc::from);
+        let detail: Arc<str> = detail.into();
         if in_launch {
-            let who = detail.as_deref().unwrap_or("a worker");
             let killed = self.seats.get(worker).is_some_and(|seat| seat.killed);
             self.trouble = Some(match exit {
-                WorkerExit::Unknown => who.into(),
+                WorkerExit::Unknown => detail.clone(),
                 _ if killed => {
-                    let limit = host.plan.start_timeout;
-                    format!("{who} was not ready within its start timeout of {limit:?}").into()
+                    let limit = around.plan.start_timeout;
+                    format!("{detail} was not ready within its start timeout of {limit:?}").into()
                 }
-                exit => format!("{who} {exit} before it was ready").into(),
+                exit => format!("{detail} {exit} before it was ready").into(),
             });
         }
-        let mut cause = Cause { detail, ..Cause::default() };
+        let mut cause = Cause { detail: Some(detail), ..Cause::default() };
         let event = Event::WorkerGone { worker, exit, claimed };
-        self.handle(host, event, &mut cause, after);
+        self.handle(around, event, &mut cause, after);
         // A launch that followed has made a new place in the meantime.
         if let Some(seat) = self.seats.remove(worker) {
-            after.cells.extend(seat.window.into_iter().map(|(_, cell)| cell));
+            after.tasks.extend(seat.window.into_iter().map(|(_, task)| task));
         }
     }
 
     fn end_shares(&mut self, after: &mut After) {
         for share in self.shares.drain(..) {
-            share.backlog.remove_worker(&share);
+            share.backlog.remove_share(&share);
             after.wakers.extend(share.finish());
         }
     }
 
-    fn handle(&mut self, host: &Host, event: Event, cause: &mut Cause, after: &mut After) {
-        self.scheduler.handle_event(host.now(), event);
-        self.act(host, cause, after);
+    fn handle(&mut self, around: &Around, event: Event, cause: &mut Cause, after: &mut After) {
+        self.scheduler.handle_event(around.now(), event);
+        self.act(around, cause, after);
     }
 
-    fn act(&mut self, host: &Host, cause: &mut Cause, after: &mut After) {
+    fn act(&mut self, around: &Around, cause: &mut Cause, after: &mut After) {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
-                Action::Launch { worker } => self.launch(host, worker, after),
+                Action::Launch { worker } => self.launch(worker, after),
                 Action::Assign { worker, job, attempt, timeout, deadline, first } => {
                     if first {
-                        after.permits += job.release_permit();
+                        after.permits += job.cell.release_permit();
                     }
-                    let left = deadline.map(|deadline| deadline.since(host.now()));
+                    let left = deadline.map(|deadline| deadline.since(around.now()));
                     let remaining = timeout.into_iter().chain(left).min();
-                    let prelude = Prelude { id: job.subject.id, attempt, remaining };
+                    let prelude = Prelude { id: job.cell.subject.id, attempt, remaining };
                     self.assign(worker, job, prelude, after);
                 }
                 Action::Recall { worker } => {
                     let kept = self.recall(worker, after);
-                    self.scheduler.handle_event(host.now(), Event::Recalled { worker, kept });
+                    self.scheduler.handle_event(around.now(), Event::Recalled { worker, kept });
                 }
                 Action::Ask { worker } => {
                     if let Some(seat) = self.seats.get(worker) {
@@ -244,36 +343,35 @@ impl Core {
                 }
                 Action::Resolve { job, ending, attempts, unassigned } => {
                     if unassigned {
-                        after.permits += job.release_permit();
+                        after.permits += job.cell.release_permit();
                     }
-                    self.resolve(host, job, ending, attempts, cause, after);
+                    self.resolve(job, ending, attempts, cause, after);
                 }
             }
         }
     }
 
-    fn launch(&mut self, host: &Host, worker: WorkerId, after: &mut After) {
+    fn launch(&mut self, worker: WorkerId, after: &mut After) {
         if let Some(old) = self.seats.launch(worker) {
-            after.cells.extend(old.window.into_iter().map(|(_, cell)| cell));
+            after.tasks.extend(old.window.into_iter().map(|(_, task)| task));
         }
-        if let Some(host) = host.weak().upgrade() {
-            self.tasks += 1;
-            driver::look_after(&host, worker);
-        }
+        self.unreaped += 1;
+        after.launches.push(worker);
     }
 
-    fn assign(&mut self, worker: WorkerId, job: Arc<Cell>, prelude: Prelude, after: &mut After) {
+    fn assign(&mut self, worker: WorkerId, task: Task, prelude: Prelude, after: &mut After) {
         let Some(seat) = self.seats.get(worker) else {
-            return after.cells.push(job);
+            return after.tasks.push(task);
         };
         let Some(link) = seat.live_link() else {
-            return after.cells.push(job);
+            return after.tasks.push(task);
         };
-        let seq = link.run(job.number, job.raw, prelude, job.arguments());
+        let cell = &task.cell;
+        let seq = link.run(cell.number, cell.raw, prelude, cell.arguments());
         if seat.window.is_empty() {
-            job.set_status(JobStatus::Running);
+            cell.set_status(JobStatus::Running);
         }
-        seat.window.push_back((seq, job));
+        seat.window.push_back((seq, task));
     }
 
     /// Takes back what is not claimed; how many jobs stay.
@@ -283,41 +381,33 @@ impl Core {
         let first = link.recall();
         let kept = seat.window.iter().take_while(|(seq, _)| *seq < first).count();
         let back: VecDeque<_> = seat.window.split_off(kept);
-        for (_, cell) in back {
-            cell.set_status(JobStatus::Queued);
-            after.cells.push(cell);
+        for (_, task) in back {
+            task.cell.set_status(JobStatus::Queued);
+            after.tasks.push(task);
         }
         kept
     }
 
     fn resolve(
         &mut self,
-        host: &Host,
-        job: Arc<Cell>,
+        task: Task,
         ending: Ending,
         attempts: u32,
         cause: &mut Cause,
         after: &mut After,
     ) {
-        let share = match job.place() {
-            Place::Pool(_, share) => share,
-            Place::Nowhere | Place::Queue(..) => None,
-        };
-        if let Some(share) = &share {
-            if ending == Ending::PoolClosed && attempts == 0 {
-                return after.returned.push((share.clone(), job));
-            }
+        if let (Some(share), Ending::PoolClosed, 0) = (&task.share, &ending, attempts) {
+            return after.returned.push((share.clone(), task.cell));
         }
-        let outcome = self.outcome(&job, ending, attempts, cause);
-        let count = count_of(&outcome);
+        let outcome = self.outcome(&task.cell, ending, attempts, cause);
+        let count = Count::of(&outcome);
         count.add_to(&mut self.totals);
-        let leftover = job.finish(outcome, &mut after.wakers);
+        let leftover = task.cell.finish(outcome, &mut after.wakers);
         after.leftovers.push(leftover);
-        after.cells.push(job);
-        if let Some(share) = share {
+        if let Some(share) = &task.share {
             share.ended(Some(count), &mut after.wakers);
         }
-        let _ = host;
+        after.tasks.push(task);
     }
 
     fn outcome(

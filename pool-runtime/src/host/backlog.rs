@@ -5,17 +5,17 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
-use super::after::wake_all;
 use super::background;
-use super::cell::{Cell, Place};
-use super::core::Host;
+use super::cell::{Cell, Holder, Manner, Outcome, Place};
 use super::race::{First, race};
+use super::wakers::wake_all;
 use crate::error::JobErrorKind;
 use crate::stats::WorkReport;
 
@@ -33,7 +33,7 @@ struct State {
     /// No handle of the queue is left.
     orphaned: bool,
     last_push: Instant,
-    workers: Vec<(Weak<Host>, Arc<Share>)>,
+    shares: Vec<Arc<Share>>,
 }
 
 impl Backlog {
@@ -43,7 +43,7 @@ impl Backlog {
             closed: false,
             orphaned: false,
             last_push: Instant::now(),
-            workers: Vec::new(),
+            shares: Vec::new(),
         };
         let room = capacity.map(|n| Semaphore::new(n.clamp(1, Semaphore::MAX_PERMITS)));
         Arc::new(Backlog { state: Mutex::new(state), room, arrivals: Notify::new() })
@@ -65,21 +65,19 @@ impl Backlog {
             return cell.end(JobErrorKind::QueueClosed);
         }
         let ticket = state.jobs.last_key_value().map_or(0, |(last, _)| last + 1);
-        if !cell.put(Place::Queue(Arc::downgrade(self), ticket)) {
+        if !cell.put(self.place(ticket)) {
             return;
         }
         state.jobs.insert(ticket, cell.clone());
         state.last_push = Instant::now();
-        let hosts: Vec<_> = state.workers.iter().filter_map(|(host, _)| host.upgrade()).collect();
+        let shares = state.shares.clone();
         drop(state);
         if cell.deadline.is_some() {
             self.watch_deadline(&cell);
         }
         drop(cell);
         self.arrivals.notify_one();
-        for host in hosts {
-            host.look();
-        }
+        shares.iter().for_each(|share| (share.ring)());
     }
 
     /// Ends the job at its deadline, if it is still here.
@@ -96,9 +94,8 @@ impl Backlog {
             let due = tokio::time::sleep_until(moment.into());
             if let First::Right(()) = race(ended, due).await {
                 let Some(cell) = cell.upgrade() else { return };
-                if let (Place::Queue(_, ticket), Some(backlog)) = (cell.place(), backlog.upgrade())
-                {
-                    if backlog.remove(ticket).is_some() {
+                if let (Place::Held(_, ticket), Some(backlog)) = (cell.place(), backlog.upgrade()) {
+                    if backlog.remove(&cell, ticket) {
                         cell.end(JobErrorKind::TimedOut(length));
                     }
                 }
@@ -141,12 +138,22 @@ impl Backlog {
         }
     }
 
-    /// Takes out the job with this ticket.
-    pub(super) fn remove(&self, ticket: i64) -> Option<Arc<Cell>> {
-        let cell = self.state().jobs.remove(&ticket)?;
+    /// Takes out this very job; false if it is not here.
+    fn remove(&self, cell: &Arc<Cell>, ticket: i64) -> bool {
+        let mut state = self.state();
+        if !state.jobs.get(&ticket).is_some_and(|other| Arc::ptr_eq(other, cell)) {
+            return false;
+        }
+        state.jobs.remove(&ticket);
+        drop(state);
         self.leave();
-        self.tell_workers();
-        Some(cell)
+        self.tell_shares();
+        true
+    }
+
+    fn place(self: &Arc<Self>, ticket: i64) -> Place {
+        let own = Arc::downgrade(self);
+        Place::Held(own, ticket)
     }
 
     /// Puts jobs back to the front, in their order.
@@ -157,7 +164,7 @@ impl Backlog {
             let ticket = state.jobs.first_key_value().map_or(0, |(first, _)| first - 1);
             if state.orphaned {
                 refused.push(cell);
-            } else if cell.put(Place::Queue(Arc::downgrade(self), ticket)) {
+            } else if cell.put(self.place(ticket)) {
                 state.jobs.insert(ticket, cell);
             }
         }
@@ -176,7 +183,7 @@ impl Backlog {
             self.leave();
             cell.end(JobErrorKind::Cancelled);
         }
-        self.tell_workers();
+        self.tell_shares();
         count
     }
 
@@ -191,7 +198,7 @@ impl Backlog {
             room.close();
         }
         self.arrivals.notify_waiters();
-        self.tell_workers();
+        self.tell_shares();
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -211,18 +218,18 @@ impl Backlog {
         self.state().last_push
     }
 
-    /// From here on `host` is told of new jobs.
-    pub(super) fn add_worker(&self, host: Weak<Host>, share: Arc<Share>) {
-        self.state().workers.push((host, share));
+    /// From here on the share is told of new jobs.
+    pub(super) fn add_share(&self, share: Arc<Share>) {
+        self.state().shares.push(share);
     }
 
-    pub(super) fn remove_worker(&self, share: &Arc<Share>) {
-        self.state().workers.retain(|(_, other)| !Arc::ptr_eq(other, share));
+    pub(super) fn remove_share(&self, share: &Arc<Share>) {
+        self.state().shares.retain(|other| !Arc::ptr_eq(other, share));
     }
 
     /// Lets every `Work` look whether it is done.
-    fn tell_workers(&self) {
-        let shares: Vec<_> = self.state().workers.iter().map(|(_, share)| share.clone()).collect();
+    fn tell_shares(&self) {
+        let shares = self.state().shares.clone();
         wake_all(shares.iter().filter_map(|share| share.take_waker()).collect());
     }
 
@@ -237,9 +244,25 @@ impl fmt::Debug for Backlog {
     }
 }
 
+impl Holder for Backlog {
+    fn give_up(&self, cell: &Arc<Cell>, ticket: i64, _manner: Manner) -> bool {
+        let removed = self.remove(cell, ticket);
+        if removed {
+            cell.end(JobErrorKind::Cancelled);
+        }
+        removed
+    }
+
+    fn runtime(&self) -> Option<Handle> {
+        background::handle()
+    }
+}
+
 /// One pool's work on one backlog.
 pub(crate) struct Share {
     pub(crate) backlog: Arc<Backlog>,
+    /// Tells the pool that there are new jobs.
+    ring: Box<dyn Fn() + Send + Sync>,
     state: Mutex<ShareState>,
 }
 
@@ -261,6 +284,14 @@ pub(crate) enum Count {
 }
 
 impl Count {
+    pub(super) fn of(outcome: &Outcome) -> Count {
+        match outcome {
+            Ok(_) => Count::Succeeded,
+            Err(error) if error.is_cancelled() || error.is_pool_closed() => Count::Cancelled,
+            Err(_) => Count::Failed,
+        }
+    }
+
     pub(crate) fn add_to(self, report: &mut WorkReport) {
         match self {
             Count::Succeeded => report.succeeded += 1,
@@ -271,8 +302,11 @@ impl Count {
 }
 
 impl Share {
-    pub(crate) fn new(backlog: Arc<Backlog>) -> Arc<Share> {
-        Arc::new(Share { backlog, state: Mutex::default() })
+    pub(crate) fn new(
+        backlog: Arc<Backlog>,
+        ring: impl Fn() + Send + Sync + 'static,
+    ) -> Arc<Share> {
+        Arc::new(Share { backlog, ring: Box::new(ring), state: Mutex::default() })
     }
 
     /// The next job for this share's pool.

@@ -10,9 +10,9 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use super::after::wake_all;
-use super::backlog::{Backlog, Share};
-use super::core::Host;
+use tokio::runtime::Handle;
+
+use super::wakers::wake_all;
 use crate::error::{JobError, JobErrorKind, Subject};
 use crate::id::JobId;
 use crate::policy::JobOptions;
@@ -84,15 +84,21 @@ struct Slot {
     watchers: Vec<Waker>,
 }
 
-/// Where the job is, and so who can give it up.
+/// Who has the job, and so can give it up: a queue under a ticket, or a pool.
 #[derive(Clone, Default)]
 pub(crate) enum Place {
     #[default]
     Nowhere,
-    /// In a `JobQueue`, under this ticket.
-    Queue(Weak<Backlog>, i64),
-    /// In a pool, perhaps on behalf of one `Work`.
-    Pool(Weak<Host>, Option<Arc<Share>>),
+    Held(Weak<dyn Holder>, i64),
+}
+
+/// A queue or a pool.
+pub(crate) trait Holder: Send + Sync {
+    /// Gives the job up; false if it is not here any more.
+    fn give_up(&self, cell: &Arc<Cell>, ticket: i64, manner: Manner) -> bool;
+
+    /// Where a signal for the job may be polled, if the holder has such a place.
+    fn runtime(&self) -> Option<Handle>;
 }
 
 enum Content {
@@ -281,19 +287,11 @@ impl Cell {
             match self.place() {
                 Place::Nowhere if self.end_nowhere() => return,
                 Place::Nowhere => {}
-                Place::Queue(backlog, ticket) => {
-                    let removed = backlog.upgrade().and_then(|backlog| backlog.remove(ticket));
-                    if removed.is_some() {
-                        return self.end(JobErrorKind::Cancelled);
-                    }
-                    // It left the queue since we looked; the next look finds it elsewhere.
-                }
-                Place::Pool(host, _) => {
-                    if let Some(host) = host.upgrade() {
-                        host.give_up(self.clone(), manner);
-                    }
-                    return;
-                }
+                // If it has moved on since we looked, the next look finds it elsewhere.
+                Place::Held(holder, ticket) => match holder.upgrade() {
+                    Some(holder) if !holder.give_up(self, ticket, manner) => {}
+                    Some(_) | None => return,
+                },
             }
         }
     }

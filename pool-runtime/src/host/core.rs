@@ -21,16 +21,13 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
+use super::act::{Around, Core, News};
 use super::after::After;
-use super::backlog::{Count, Share};
-use super::cell::{Cell, Manner};
+use super::backlog::Share;
+use super::cell::{Cell, Holder, Manner, Place};
 use super::latch::Latch;
 use super::launch::LaunchPlan;
-use super::link::{Answer, Link};
-use super::seats::Seats;
-use crate::error::WorkerExit;
-use crate::policy::Terms;
-use crate::scheduler::{Config, Readiness, Scheduler, Time, WorkerId};
+use crate::scheduler::{Config, Readiness, Time, WorkerId};
 use crate::stats::WorkReport;
 
 /// What a submitting thread does for others before it leaves the rest to the driver.
@@ -38,104 +35,53 @@ const COMBINE: usize = 64;
 
 /// One pool of worker processes.
 pub(crate) struct Host {
-    core: Mutex<Core>,
+    inner: Mutex<Inner>,
     inbox: Mutex<VecDeque<News>>,
     /// Length of the inbox, to be seen without its lock.
     mail: AtomicUsize,
     driver_waiting: AtomicBool,
     /// Places in the queue. Taken before a job enters, given back when it is first handed out.
     pub(crate) room: Semaphore,
-    closed: AtomicBool,
-    /// Wakes the driver: an earlier deadline, or mail that a submitter left behind.
+    /// Wakes the driver: an earlier deadline, a launch, or mail that a submitter left behind.
     pub(super) bell: Notify,
+    /// Workers that the driver has to start.
+    launches: Mutex<Vec<WorkerId>>,
     /// Every worker is gone and reaped, every job resolved.
     pub(crate) rest: Latch,
-    pub(super) plan: LaunchPlan,
     runtime: OnceLock<Handle>,
     driver: OnceLock<ThreadId>,
-    epoch: Instant,
-    /// Where the host was made: a fork child has copies of everything and owns nothing.
-    pid: u32,
-    me: Weak<Host>,
+    pub(super) around: Around,
 }
 
-/// What is behind the lock.
-pub(super) struct Core {
-    pub(super) scheduler: Scheduler<Arc<Cell>>,
-    pub(super) seats: Seats,
-    /// Works of this pool, to be asked in turn.
-    pub(super) shares: VecDeque<Arc<Share>>,
-    pub(super) totals: WorkReport,
-    pub(super) defaults: Terms,
+/// The core, and who waits for something of it.
+struct Inner {
+    core: Core,
     /// When the driver will look by itself.
     armed: Option<Time>,
     /// Who waits for the workers to be up.
     ready: Vec<Waker>,
-    /// Why the last launch failed.
-    pub(super) trouble: Option<Arc<str>>,
-    /// Tasks that look after a worker, until it is reaped.
-    pub(super) tasks: usize,
-}
-
-/// Something that happened.
-pub(super) enum News {
-    Submit(Arc<Cell>),
-    GiveUp(Arc<Cell>, Manner),
-    Attach(Arc<Share>),
-    Launched(Arc<Link>),
-    Ready(WorkerId),
-    Answers(Arc<Link>, Vec<Answer>),
-    Gone(Gone),
-    /// The task that looked after a worker has ended.
-    Reaped,
-    /// Time has passed, or a queue has new jobs.
-    Look,
-    Close,
-    Shutdown,
-}
-
-/// A worker's end.
-pub(super) struct Gone {
-    pub(super) worker: WorkerId,
-    /// `None` if no process ever came to be.
-    pub(super) link: Option<Arc<Link>>,
-    pub(super) exit: WorkerExit,
-    /// What the exit alone does not say.
-    pub(super) detail: Option<String>,
-    /// It had not greeted.
-    pub(super) in_launch: bool,
 }
 
 impl Host {
     pub(crate) fn new(config: Config, plan: LaunchPlan, queue_capacity: usize) -> Arc<Host> {
-        let epoch = Instant::now();
-        let workers = config.workers;
-        let defaults = config.defaults;
-        Arc::new_cyclic(|me| Host {
-            core: Mutex::new(Core {
-                scheduler: Scheduler::new(config, Time::default()),
-                seats: Seats::new(workers),
-                shares: VecDeque::new(),
-                totals: WorkReport::default(),
-                defaults,
-                armed: None,
-                ready: Vec::new(),
-                trouble: None,
-                tasks: 0,
-            }),
+        Arc::new_cyclic(|me: &Weak<Host>| Host {
+            inner: Mutex::new(Inner { core: Core::new(config), armed: None, ready: Vec::new() }),
             inbox: Mutex::default(),
             mail: AtomicUsize::new(0),
             driver_waiting: AtomicBool::new(false),
             room: Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS)),
-            closed: AtomicBool::new(false),
             bell: Notify::new(),
+            launches: Mutex::default(),
             rest: Latch::default(),
-            plan,
             runtime: OnceLock::new(),
             driver: OnceLock::new(),
-            epoch,
-            pid: std::process::id(),
-            me: me.clone(),
+            around: Around {
+                plan,
+                closed: AtomicBool::new(false),
+                epoch: Instant::now(),
+                pid: std::process::id(),
+                holder: me.clone(),
+            },
         })
     }
 
@@ -149,24 +95,19 @@ impl Host {
         let _ = self.driver.set(thread::current().id());
     }
 
-    /// The driver's runtime.
-    pub(crate) fn runtime(&self) -> Option<&Handle> {
-        self.runtime.get()
-    }
-
     /// Whether new jobs are refused: closed, shut down, or this is a fork child of the host.
     pub(crate) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire) || self.is_foreign()
+        self.around.is_closed()
     }
 
     /// This process is a fork child of the one that made the pool.
     pub(crate) fn is_foreign(&self) -> bool {
-        std::process::id() != self.pid
+        self.around.is_foreign()
     }
 
     /// The largest payload that may travel.
     pub(crate) fn max_payload(&self) -> u64 {
-        self.plan.max_payload
+        self.around.plan.max_payload
     }
 
     /// Whether this is the driver's own thread.
@@ -179,14 +120,8 @@ impl Host {
         self.enter(News::Submit(cell));
     }
 
-    pub(super) fn give_up(&self, cell: Arc<Cell>, manner: Manner) {
-        if !self.is_foreign() {
-            self.enter(News::GiveUp(cell, manner));
-        }
-    }
-
     /// A queue has new jobs.
-    pub(super) fn look(&self) {
+    pub(crate) fn look(&self) {
         if !self.is_foreign() {
             self.enter(News::Look);
         }
@@ -201,7 +136,7 @@ impl Host {
     /// was counted before.
     pub(crate) fn close(&self) -> WorkReport {
         let before = self.totals();
-        self.closed.store(true, Ordering::Release);
+        self.around.closed.store(true, Ordering::Release);
         self.room.close();
         if !self.is_foreign() {
             self.enter(News::Close);
@@ -211,7 +146,7 @@ impl Host {
 
     /// Ends everything now.
     pub(crate) fn shutdown(&self) {
-        self.closed.store(true, Ordering::Release);
+        self.around.closed.store(true, Ordering::Release);
         self.room.close();
         if !self.is_foreign() {
             self.enter(News::Shutdown);
@@ -220,123 +155,109 @@ impl Host {
 
     /// How the jobs that have ended so far did so.
     pub(crate) fn totals(&self) -> WorkReport {
-        self.lock().totals
+        self.lock().core.totals
     }
 
     /// Whether every worker has been up, and if not, why; registers `cx` while that is open.
     pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> (Readiness, Option<Arc<str>>) {
         let waker = cx.waker().clone();
-        let mut core = self.lock();
-        let readiness = core.scheduler.readiness();
-        if readiness == Readiness::Pending && !core.ready.iter().any(|w| w.will_wake(&waker)) {
-            core.ready.push(waker);
+        let mut inner = self.lock();
+        let readiness = inner.core.scheduler.readiness();
+        let is_known = || inner.ready.iter().any(|other| other.will_wake(&waker));
+        if readiness == Readiness::Pending && !is_known() {
+            inner.ready.push(waker);
         }
-        (readiness, core.trouble.clone())
+        (readiness, inner.core.trouble.clone())
     }
 
-    fn lock(&self) -> MutexGuard<'_, Core> {
-        self.core.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn now(&self) -> Time {
-        Time::after_start(self.epoch.elapsed())
+        self.around.now()
     }
 
-    pub(super) fn moment(&self, instant: Instant) -> Time {
-        Time::after_start(instant.saturating_duration_since(self.epoch))
+    /// Where a job of this pool is.
+    pub(crate) fn place(&self) -> Place {
+        self.around.place()
     }
 
-    pub(super) fn weak(&self) -> Weak<Host> {
-        self.me.clone()
+    /// What the driver has to start.
+    pub(super) fn take_launches(&self) -> Vec<WorkerId> {
+        std::mem::take(&mut *self.launches.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Brings news into the core; never waits for its lock.
     pub(super) fn enter(&self, news: News) {
         let mut after = After::default();
         match self.try_lock() {
-            Some(core) => self.work(core, Some(news), &mut after),
+            Some(inner) => self.work(inner, Some(news), &mut after),
             None => {
-                let mut inbox = self.inbox();
-                inbox.push_back(news);
-                self.mail.store(inbox.len(), Ordering::SeqCst);
-                drop(inbox);
+                self.post(news);
                 fence(Ordering::SeqCst);
                 // The driver is about to take the lock and drains the inbox first thing.
                 if !self.driver_waiting.load(Ordering::SeqCst) {
-                    if let Some(core) = self.try_lock() {
-                        self.work(core, None, &mut after);
+                    if let Some(inner) = self.try_lock() {
+                        self.work(inner, None, &mut after);
                     }
                 }
             }
         }
-        after.settle(&self.room);
+        self.settle(after);
     }
 
     /// The same for the driver's tasks: waits for the lock, and empties the inbox.
     pub(super) fn enter_as_driver(&self, news: News) {
-        self.drive(Some(news), false);
+        self.drive(news, false);
     }
 
     /// The driver looks at the clock. Returns when it has to look again.
     pub(super) fn tick(&self) -> Option<Time> {
-        self.drive(Some(News::Look), true)
+        self.drive(News::Look, true)
     }
 
-    fn drive(&self, mut news: Option<News>, is_tick: bool) -> Option<Time> {
+    fn drive(&self, news: News, is_tick: bool) -> Option<Time> {
         let mut after = After::default();
+        let mut news = Some(news);
         let next = loop {
             self.driver_waiting.store(true, Ordering::SeqCst);
-            let mut core = self.lock();
+            let mut inner = self.lock();
             self.driver_waiting.store(false, Ordering::SeqCst);
-            self.drain(&mut core, usize::MAX, &mut after);
+            self.drain(&mut inner, usize::MAX, &mut after);
             if let Some(news) = news.take() {
-                self.feed(&mut core, news, &mut after);
+                self.feed(&mut inner, news, &mut after);
             }
             if is_tick {
-                core.armed = core.scheduler.poll_timeout();
-            } else {
-                self.arm(&mut core);
+                inner.armed = inner.core.scheduler.poll_timeout();
             }
-            let next = core.armed;
-            self.leave(core, &mut after);
+            let next = inner.armed;
+            self.leave(inner, &mut after);
             if self.mail.load(Ordering::SeqCst) == 0 {
                 break next;
             }
         };
-        after.settle(&self.room);
+        self.settle(after);
         next
     }
 
-    /// Wakes the driver if it would look too late.
-    fn arm(&self, core: &mut Core) {
-        let due = core.scheduler.poll_timeout();
-        if due.is_some_and(|due| core.armed.is_none_or(|armed| due < armed)) {
-            core.armed = due;
-            self.bell.notify_one();
-        }
-    }
-
     /// Holds the lock: feeds what is in the inbox, then `news`, until nothing is left.
-    fn work<'a>(&'a self, mut core: MutexGuard<'a, Core>, news: Option<News>, after: &mut After) {
-        let mut grant = COMBINE;
+    fn work<'a>(&'a self, inner: MutexGuard<'a, Inner>, news: Option<News>, after: &mut After) {
+        let mut inner = inner;
         let mut news = news;
+        let mut grant = COMBINE;
         loop {
-            grant = self.drain(&mut core, grant, after);
+            grant = self.drain(&mut inner, grant, after);
             // Behind those that came before it: first come, first served. If the grant is used
             // up, it goes to the end of the inbox for the same reason.
             match news.take() {
                 Some(news) if grant > 0 || self.mail.load(Ordering::SeqCst) == 0 => {
-                    self.feed(&mut core, news, after);
+                    self.feed(&mut inner, news, after);
                 }
-                Some(news) => {
-                    let mut inbox = self.inbox();
-                    inbox.push_back(news);
-                    self.mail.store(inbox.len(), Ordering::SeqCst);
-                }
+                Some(news) => self.post(news),
                 None => {}
             }
-            self.arm(&mut core);
-            self.leave(core, after);
+            self.leave(inner, after);
             // Somebody may have put mail between our last look and the unlock, and not got the
             // lock.
             if self.mail.load(Ordering::SeqCst) == 0 {
@@ -347,46 +268,73 @@ impl Host {
                 return;
             }
             match self.try_lock() {
-                Some(again) => core = again,
+                Some(again) => inner = again,
                 None => return,
             }
         }
     }
 
-    fn leave(&self, core: MutexGuard<'_, Core>, after: &mut After) {
-        let mut core = core;
-        if !core.ready.is_empty() && core.scheduler.readiness() != Readiness::Pending {
-            after.wakers.append(&mut core.ready);
+    /// Unlocks, once it is known who has to hear of what was done.
+    fn leave(&self, mut inner: MutexGuard<'_, Inner>, after: &mut After) {
+        let scheduler = &inner.core.scheduler;
+        if !inner.ready.is_empty() && scheduler.readiness() != Readiness::Pending {
+            after.wakers.append(&mut inner.ready);
         }
-        if core.tasks == 0 && core.scheduler.is_at_rest() && !self.rest.is_set() {
+        let scheduler = &inner.core.scheduler;
+        let is_at_rest = inner.core.unreaped == 0 && scheduler.is_at_rest();
+        if is_at_rest && !self.rest.is_set() {
             after.wakers.extend(self.rest.set());
             self.bell.notify_one();
         }
-        drop(core);
+        // Wake the driver if it would look too late.
+        let due = scheduler.poll_timeout();
+        if due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed)) {
+            inner.armed = due;
+            self.bell.notify_one();
+        }
+        drop(inner);
         fence(Ordering::SeqCst);
     }
 
+    /// Outside of the lock.
+    fn settle(&self, mut after: After) {
+        if !after.launches.is_empty() {
+            let launches = &self.launches;
+            let mut launches = launches.lock().unwrap_or_else(PoisonError::into_inner);
+            launches.append(&mut after.launches);
+            drop(launches);
+            self.bell.notify_one();
+        }
+        after.settle(&self.room);
+    }
+
     /// Feeds at most `grant` entries of the inbox; returns what is left of the grant.
-    fn drain(&self, core: &mut Core, mut grant: usize, after: &mut After) -> usize {
+    fn drain(&self, inner: &mut Inner, mut grant: usize, after: &mut After) -> usize {
         while grant > 0 {
             let mut inbox = self.inbox();
             let Some(news) = inbox.pop_front() else { break };
             self.mail.store(inbox.len(), Ordering::SeqCst);
             drop(inbox);
-            self.feed(core, news, after);
+            self.feed(inner, news, after);
             grant -= 1;
         }
         grant
     }
 
-    fn feed(&self, core: &mut Core, news: News, after: &mut After) {
-        core.feed(self, news, after);
-        core.feed_hungry(self, after);
+    fn feed(&self, inner: &mut Inner, news: News, after: &mut After) {
+        inner.core.feed(&self.around, news, after);
+        inner.core.feed_hungry(&self.around, after);
     }
 
-    fn try_lock(&self) -> Option<MutexGuard<'_, Core>> {
-        match self.core.try_lock() {
-            Ok(core) => Some(core),
+    fn post(&self, news: News) {
+        let mut inbox = self.inbox();
+        inbox.push_back(news);
+        self.mail.store(inbox.len(), Ordering::SeqCst);
+    }
+
+    fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
+        match self.inner.try_lock() {
+            Ok(inner) => Some(inner),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
@@ -397,17 +345,21 @@ impl Host {
     }
 }
 
-impl fmt::Debug for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("closed", &self.is_closed()).finish_non_exhaustive()
+impl Holder for Host {
+    fn give_up(&self, cell: &Arc<Cell>, _ticket: i64, manner: Manner) -> bool {
+        if !self.is_foreign() {
+            self.enter(News::GiveUp(cell.clone(), manner));
+        }
+        true
+    }
+
+    fn runtime(&self) -> Option<Handle> {
+        self.runtime.get().cloned()
     }
 }
 
-/// How an outcome is counted.
-pub(super) fn count_of(outcome: &super::cell::Outcome) -> Count {
-    match outcome {
-        Ok(_) => Count::Succeeded,
-        Err(error) if error.is_cancelled() || error.is_pool_closed() => Count::Cancelled,
-        Err(_) => Count::Failed,
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Host").field("closed", &self.is_closed()).finish_non_exhaustive()
     }
 }

@@ -11,7 +11,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::core::{Gone, Host, News};
+use super::act::{Gone, News};
+use super::core::Host;
 use super::link::{Answer, Link};
 use super::race::{First, race};
 use crate::error::WorkerExit;
@@ -46,49 +47,42 @@ pub(crate) fn start(host: &Arc<Host>) -> io::Result<()> {
 }
 
 /// Until the pool is at rest.
-async fn drive(host: &Host) {
-    while !host.rest.is_set() {
+async fn drive(host: &Arc<Host>) {
+    loop {
         let bell = host.bell.notified();
-        match host.tick() {
-            _ if host.rest.is_set() => return,
+        let due = host.tick();
+        for worker in host.take_launches() {
+            let host = host.clone();
+            tokio::spawn(async move {
+                life(&host, worker).await;
+                host.enter_as_driver(News::Reaped);
+            });
+        }
+        if host.rest.is_set() {
+            return;
+        }
+        match due {
             None => bell.await,
             Some(due) => {
-                let wait = due.since(host.now());
-                race(bell, tokio::time::sleep(wait)).await;
+                race(bell, tokio::time::sleep(due.since(host.now()))).await;
             }
         }
     }
 }
 
-/// Starts a worker and looks after it. May be called on any thread, under the core's lock.
-pub(super) fn look_after(host: &Arc<Host>, worker: WorkerId) {
-    let task = {
-        let host = host.clone();
-        async move {
-            life(&host, worker).await;
-            host.enter_as_driver(News::Reaped);
-        }
-    };
-    if let Some(runtime) = host.runtime() {
-        runtime.spawn(task);
-    }
-}
-
 /// One worker's life, from its launch until it is reaped.
 async fn life(host: &Host, worker: WorkerId) {
-    let (link, welcome) = match host.plan.start(worker) {
+    let (link, welcome) = match host.around.plan.start(worker) {
         Ok((link, welcome)) => (Arc::new(link), welcome),
         Err(reason) => {
             let exit = WorkerExit::Unknown;
-            let detail = Some(reason);
-            let gone = Gone { worker, link: None, exit, detail, in_launch: true };
-            host.enter_as_driver(News::Gone(gone));
-            return;
+            let gone = Gone { worker, link: None, exit, detail: reason, in_launch: true };
+            return host.enter_as_driver(News::Gone(gone));
         }
     };
     host.enter_as_driver(News::Launched(link.clone()));
     let mut desk = Desk {
-        reader: FrameReader::new(host.plan.max_payload.max(TEXT_ROOM)),
+        reader: FrameReader::new(host.around.plan.max_payload.max(TEXT_ROOM)),
         welcome,
         is_ready: false,
     };
@@ -120,7 +114,7 @@ async fn life(host: &Host, worker: WorkerId) {
         worker,
         link: Some(link.clone()),
         exit,
-        detail: Some(detail),
+        detail,
         in_launch: !desk.is_ready,
     }));
     bury(&link).await;

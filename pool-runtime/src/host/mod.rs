@@ -18,6 +18,7 @@ mod launch;
 mod link;
 mod race;
 mod seats;
+mod wakers;
 
 pub(crate) use self::core::Host;
 pub(crate) use background::{Timer, handle as background_runtime, sleep, sleep_until};

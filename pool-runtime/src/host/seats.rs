@@ -3,9 +3,17 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
+use super::backlog::Share;
 use super::cell::Cell;
 use super::link::Link;
 use crate::scheduler::WorkerId;
+
+/// What the scheduler moves: a job, and the work on a queue on whose behalf it runs.
+#[derive(Clone, Debug)]
+pub(super) struct Task {
+    pub(super) cell: Arc<Cell>,
+    pub(super) share: Option<Arc<Share>>,
+}
 
 /// The place of one worker, from its launch to its end.
 pub(super) struct Seat {
@@ -13,7 +21,7 @@ pub(super) struct Seat {
     /// `None` until its process exists.
     pub(super) link: Option<Arc<Link>>,
     /// Jobs handed over and not answered, in order, with their seq.
-    pub(super) window: VecDeque<(u64, Arc<Cell>)>,
+    pub(super) window: VecDeque<(u64, Task)>,
     /// It was told to die: whatever it says from here on is not heard.
     pub(super) killed: bool,
 }
