@@ -117,7 +117,7 @@ impl<T: Clone> Scheduler<T> {
         worker.unresponsive = false;
         worker.forget_head();
         let (claimed, served) = (worker.claimed, worker.served);
-        if worker.recall.is_none() {
+        if !worker.recalling {
             self.crew.set_timer(slot, None);
         }
         self.launches.strikes = 0;
@@ -135,7 +135,8 @@ impl<T: Clone> Scheduler<T> {
 
         self.head_began(now, slot);
         if claimed > 0 {
-            self.press(now, slot);
+            // Perhaps a doomed job has become the head.
+            self.press_after_recall(now, slot);
         } else if self.config.max_jobs_per_worker.is_some_and(|max| served >= max) {
             self.stop(now, slot);
         }

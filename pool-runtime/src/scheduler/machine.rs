@@ -15,7 +15,7 @@ use super::job::{Doom, Job, Jobs, Place};
 use super::mutant::Mutant;
 use super::queue::Queue;
 use super::staff::Launches;
-use super::worker::{Crew, RecallReason, Stage};
+use super::worker::{Crew, Stage};
 
 /// What the pool was built with.
 #[derive(Clone, Debug)]
@@ -299,7 +299,7 @@ impl<T: Clone> Scheduler<T> {
             match self.crew[slot].stage {
                 Stage::Gone | Stage::Killed { .. } => {}
                 Stage::Ready if self.crew[slot].window.is_empty() => self.kill(now, slot),
-                Stage::Ready => self.recall(now, slot, RecallReason::Doom),
+                Stage::Ready => self.recall(now, slot),
                 Stage::Starting | Stage::Stopping => self.kill(now, slot),
             }
         }

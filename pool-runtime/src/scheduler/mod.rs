@@ -44,6 +44,8 @@ mod machine;
 mod mutant;
 mod queue;
 mod recall;
+#[cfg(test)]
+mod sim;
 mod staff;
 mod worker;
 

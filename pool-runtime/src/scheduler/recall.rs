@@ -20,7 +20,7 @@ use std::time::Duration;
 use super::event::{Action, JobKey, Time};
 use super::job::{Doom, Place};
 use super::machine::{Mode, Scheduler};
-use super::worker::{RecallReason, Stage};
+use super::worker::Stage;
 
 /// How long the head of a window may lie unclaimed. The look for such heads is one moment
 /// for all workers, so a worker may be found up to as long again after that.
@@ -50,16 +50,15 @@ impl<T: Clone> Scheduler<T> {
         let worker = &self.crew[slot];
         // A running grace period goes on, whoever asked first; only a kill cuts it short.
         if worker.stage == Stage::Ready && (!worker.asked || doom == Doom::Kill) {
-            self.recall(now, slot, RecallReason::Doom);
+            self.recall(now, slot);
         }
     }
 
-    pub(super) fn recall(&mut self, now: Time, slot: u32, reason: RecallReason) {
+    pub(super) fn recall(&mut self, now: Time, slot: u32) {
         let worker = &mut self.crew[slot];
-        if worker.recall.is_some() {
+        if std::mem::replace(&mut worker.recalling, true) {
             return;
         }
-        worker.recall = Some(reason);
         self.actions.push_back(Action::Recall { worker: self.crew.id(slot) });
         // The hands answer before anything else; this is for hands that forget to.
         self.crew.set_timer(slot, Some(now + PATIENCE));
@@ -70,17 +69,20 @@ impl<T: Clone> Scheduler<T> {
     /// there any more.
     pub(super) fn recalled(&mut self, now: Time, slot: u32, kept: usize) {
         let worker = &mut self.crew[slot];
-        let Some(reason) = worker.recall.take() else { return };
+        if !std::mem::take(&mut worker.recalling) {
+            return;
+        }
         // What an earlier recall told stays true.
         let kept = kept.max(worker.claimed).min(worker.window.len());
         worker.claimed = kept;
         if kept == 0 {
-            let head = worker.window.front().copied();
-            let timed_out = head.is_some_and(|head| self.jobs[head].doom == Some(Doom::Timeout));
+            // Did it have time enough to take the job? What it is given next might lie there too.
+            let late = worker.head_since + CHECK_AFTER <= now;
+            worker.unresponsive = worker
+                .window
+                .front()
+                .is_some_and(|&head| late || self.jobs[head].doom == Some(Doom::Timeout));
             self.head_ends(slot);
-            let worker = &mut self.crew[slot];
-            // It had time enough to take the job. What it is given next might lie there too.
-            worker.unresponsive = head.is_some() && (timed_out || reason == RecallReason::Silence);
         }
         while self.crew[slot].window.len() > kept {
             if let Some(index) = self.crew[slot].window.pop_back() {
@@ -95,15 +97,26 @@ impl<T: Clone> Scheduler<T> {
         self.crew.settle(slot, now);
     }
 
+    /// Takes up what was waiting for an earlier job's reply, if anything was.
+    pub(super) fn press_after_recall(&mut self, now: Time, slot: u32) {
+        if self.holds_doomed(slot) {
+            self.recall(now, slot);
+        }
+    }
+
+    fn holds_doomed(&self, slot: u32) -> bool {
+        self.crew[slot].window.iter().any(|&index| self.jobs[index].doom.is_some())
+    }
+
     /// Goes on with ending the doomed jobs of a window of which everything is claimed.
-    pub(super) fn press(&mut self, now: Time, slot: u32) {
-        let worker = &self.crew[slot];
-        let doomed = |index: &u32| self.jobs[*index].doom.is_some();
-        let Some(&head) = worker.window.front().filter(|_| worker.window.iter().any(doomed)) else {
+    fn press(&mut self, now: Time, slot: u32) {
+        if !self.holds_doomed(slot) {
             self.crew[slot].forget_head();
             self.crew.set_timer(slot, None);
             return;
-        };
+        }
+        let worker = &self.crew[slot];
+        let Some(&head) = worker.window.front() else { return };
         let (asked, overdue, alone) = (worker.asked, worker.overdue, worker.window.len() == 1);
         let grace = self.terms(head).grace;
         if overdue || alone && (grace.is_zero() || self.jobs[head].doom == Some(Doom::Kill)) {
@@ -127,12 +140,12 @@ impl<T: Clone> Scheduler<T> {
     /// A grace period is over, a reply that had to come did not, or a recall got no answer.
     pub(super) fn pressed_too_long(&mut self, now: Time, slot: u32) {
         let worker = &mut self.crew[slot];
-        if worker.recall.is_some() {
+        if worker.recalling {
             let all = worker.window.len();
             self.recalled(now, slot, all);
         } else {
             worker.overdue = true;
-            self.recall(now, slot, RecallReason::Doom);
+            self.recall(now, slot);
         }
     }
 
@@ -145,9 +158,9 @@ impl<T: Clone> Scheduler<T> {
             let unverified = worker.stage == Stage::Ready
                 && !worker.window.is_empty()
                 && worker.claimed == 0
-                && worker.recall.is_none();
+                && !worker.recalling;
             if unverified && worker.head_since + CHECK_AFTER <= now {
-                self.recall(now, slot, RecallReason::Silence);
+                self.recall(now, slot);
             }
         }
         if self.crew.sums().unverified > 0 {

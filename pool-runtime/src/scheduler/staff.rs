@@ -128,7 +128,7 @@ impl<T: Clone> Scheduler<T> {
         let worker = &mut self.crew[slot];
         worker.stage = Stage::Stopping;
         worker.unresponsive = false;
-        worker.recall = None;
+        worker.recalling = false;
         self.crew.set_timer(slot, Some(now + PATIENCE));
         self.crew.settle(slot, now);
         self.actions.push_back(Action::Stop { worker: self.crew.id(slot) });
@@ -146,7 +146,7 @@ impl<T: Clone> Scheduler<T> {
         let worker = &mut self.crew[slot];
         worker.stage = stage;
         worker.unresponsive = false;
-        worker.recall = None;
+        worker.recalling = false;
         worker.forget_head();
         self.crew.set_timer(slot, Some(now + PATIENCE));
         self.crew.settle(slot, now);
@@ -161,7 +161,7 @@ impl<T: Clone> Scheduler<T> {
         let window = std::mem::take(&mut worker.window);
         // What a recall told stays true.
         let known = std::mem::take(&mut worker.claimed).max(usize::from(claimed));
-        worker.recall = None;
+        worker.recalling = false;
         worker.unresponsive = false;
         worker.forget_head();
         self.crew.set_timer(slot, None);

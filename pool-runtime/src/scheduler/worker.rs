@@ -28,15 +28,6 @@ pub(super) enum Stage {
     },
 }
 
-/// Why the unclaimed jobs of a window were called back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum RecallReason {
-    /// A job of the window has to end.
-    Doom,
-    /// The first job has not been answered for a while: is the worker awake?
-    Silence,
-}
-
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Shelf {
     None,
@@ -98,7 +89,7 @@ pub(super) struct Worker {
     /// nothing else: it was recalled, and gets nothing new before these are answered.
     pub(super) claimed: usize,
     /// A recall that has no answer yet.
-    pub(super) recall: Option<RecallReason>,
+    pub(super) recalling: bool,
     /// The head of the window was asked to stop.
     pub(super) asked: bool,
     /// When the head's grace period, or the wait for a reply that must come, is over.
@@ -128,7 +119,7 @@ impl Worker {
             stage: Stage::Gone,
             window: VecDeque::new(),
             claimed: 0,
-            recall: None,
+            recalling: false,
             asked: false,
             until: None,
             overdue: false,
@@ -158,7 +149,7 @@ impl Worker {
     fn count(&self, window: usize, max_jobs: Option<u64>) -> Sums {
         let ready = self.stage == Stage::Ready;
         let gone = self.stage == Stage::Gone;
-        let takes_jobs = ready && self.recall.is_none() && self.claimed == 0 && !self.unresponsive;
+        let takes_jobs = ready && !self.recalling && self.claimed == 0 && !self.unresponsive;
         let left = max_jobs.map_or(usize::MAX, |max| {
             usize::try_from(max.saturating_sub(self.served)).unwrap_or(usize::MAX)
         });
@@ -171,10 +162,10 @@ impl Worker {
             unborn: usize::from(!self.born),
             busy: usize::from(!self.window.is_empty()),
             unverified: usize::from(
-                ready && !self.window.is_empty() && self.recall.is_none() && self.claimed == 0,
+                ready && !self.window.is_empty() && !self.recalling && self.claimed == 0,
             ),
             unresponsive: usize::from(ready && self.unresponsive),
-            recalls: usize::from(self.recall.is_some()),
+            recalls: usize::from(self.recalling),
             room: if takes_jobs { room } else { 0 },
         }
     }
@@ -229,6 +220,14 @@ impl Crew {
 
     pub(super) fn sums(&self) -> &Sums {
         &self.sums
+    }
+
+    /// The sums, added up anew.
+    #[cfg(test)]
+    pub(super) fn recount(&self) -> Sums {
+        self.workers.iter().fold(Sums::default(), |sums, worker| {
+            sums.replacing(Sums::default(), worker.count(self.window, self.max_jobs))
+        })
     }
 
     /// A slot without a worker; those that never had one come first.

@@ -1,0 +1,126 @@
+//! Ten thousand small worlds, each a pool with everything that can happen to one.
+//!
+//! A world (`sim/world.rs`) has model processes that know what they have claimed, hands that
+//! perform the scheduler's actions on them, and a seed that decides what happens next. After
+//! each step the promises are checked (`sim/checks.rs`). The mutants (`sim/mutants.rs`) show
+//! that the checks would notice.
+//!
+//! A failing world prints its seed; `POOL_SIM_SEED=<seed>` runs it alone and prints its steps,
+//! `POOL_SIM_WORLDS=<n>` runs another number of worlds.
+
+mod checks;
+mod model;
+mod mutants;
+mod world;
+
+use std::collections::BTreeMap;
+
+use super::mutant::Mutant;
+use world::World;
+
+/// What went wrong. `Err` everywhere in the simulation.
+type Violation = String;
+
+/// Leaves the function with a [`Violation`] unless the condition holds.
+macro_rules! ensure {
+    ($condition:expr, $($text:tt)+) => {
+        if !$condition {
+            return Err(format!($($text)+));
+        }
+    };
+}
+use ensure;
+
+/// How often each thing happened.
+type Counters = BTreeMap<&'static str, u64>;
+
+/// What must have been seen in a run of many worlds.
+const EXPECTED: &[&str] = &[
+    "event Cancel",
+    "event Kill",
+    "event WorkerReady",
+    "event Replied Done",
+    "event Replied Panicked",
+    "event Recalled",
+    "event Recalled nothing kept",
+    "event Recalled several kept",
+    "event Awake",
+    "event WorkerGone",
+    "event WorkerGone claimed",
+    "event WorkerGone in place of Recalled",
+    "event Close",
+    "event Shutdown",
+    "action Launch",
+    "action Assign",
+    "action Recall",
+    "action Ask",
+    "action Stop",
+    "action Kill",
+    "action Resolve",
+    "ending Replied",
+    "ending Crashed",
+    "ending TimedOut",
+    "ending Cancelled",
+    "ending PoolClosed",
+    "ending WorkerStart",
+    "charged unclaimed",
+    "given up after a kill",
+    "killed launch",
+    "killed after a stop",
+    "killed after grace",
+    "kill cut a grace short",
+    "died while asked",
+    "reply while asked",
+    "reply after a kill",
+    "stale event",
+    "worker found unresponsive",
+    "back-off",
+    "cancelled in back-off",
+    "recycled",
+    "sent home for idleness",
+    "doomed behind an answered job",
+    "shutdown while closing",
+    "submit after close",
+    "submit past its deadline",
+    "timed out unclaimed",
+];
+
+/// Runs one world to its end.
+fn run(seed: u64, mutant: Option<Mutant>, counters: &mut Counters) -> Result<(), Violation> {
+    let mut world = World::new(seed, mutant);
+    let outcome = world.live();
+    for (name, count) in world.counters() {
+        *counters.entry(name).or_default() += count;
+    }
+    outcome
+}
+
+fn variable(name: &str) -> Option<u64> {
+    std::env::var(name).ok()?.parse().ok()
+}
+
+#[test]
+fn ten_thousand_worlds_keep_every_promise() {
+    let mut counters = Counters::new();
+    if let Some(seed) = variable("POOL_SIM_SEED") {
+        if let Err(violation) = run(seed, None, &mut counters) {
+            panic!("{violation}");
+        }
+        return;
+    }
+    let worlds = variable("POOL_SIM_WORLDS").unwrap_or(10_000);
+    for seed in 0..worlds {
+        if let Err(violation) = run(seed, None, &mut counters) {
+            panic!(
+                "{violation}\nreplay: POOL_SIM_SEED={seed} cargo test -p pool-runtime --lib scheduler::sim -- --nocapture"
+            );
+        }
+    }
+    println!("{counters:#?}");
+    for name in EXPECTED {
+        assert!(counters.contains_key(name) || worlds < 10_000, "no world came across: {name}");
+    }
+    for name in counters.keys() {
+        assert!(EXPECTED.contains(name), "counted, and not expected: {name}");
+    }
+}

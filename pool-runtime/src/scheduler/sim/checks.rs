@@ -1,0 +1,480 @@
+//! The promises, checked on each action and after each step.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use crate::policy::Priority;
+
+use super::super::event::{Ending, Reply, Time, WorkerId};
+use super::super::job::{Doom, Place};
+use super::super::machine::Alarm;
+use super::super::worker::Stage;
+use super::model::{Failure, Life, Silent};
+use super::world::World;
+use super::{Violation, ensure};
+
+const PRIORITIES: [Priority; 3] = [Priority::High, Priority::Normal, Priority::Low];
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Twice the 50 ms, and what the driver may be late.
+const SILENCE: Duration = Duration::from_millis(105);
+
+impl World {
+    fn doom(&self, number: usize) -> Option<Doom> {
+        let index = self.scheduler.jobs.find(self.jobs[number].key)?;
+        self.scheduler.jobs[index].doom
+    }
+
+    pub(super) fn is_doomed(&self, number: usize) -> bool {
+        self.doom(number).is_some()
+    }
+
+    pub(super) fn is_in_back_off(&self, number: usize) -> bool {
+        let index = self.scheduler.jobs.find(self.jobs[number].key);
+        index.is_some_and(|index| self.scheduler.jobs[index].place == Place::BackOff)
+    }
+
+    // On actions.
+
+    pub(super) fn check_nobody_was_passed_over(&self, number: usize) -> Result<(), Violation> {
+        let jobs = &self.scheduler.jobs;
+        let job = &self.jobs[number];
+        let order = jobs[job.key.index].order;
+        for priority in PRIORITIES {
+            let waiting = self.scheduler.queue.of(priority);
+            if priority > job.terms.priority {
+                ensure!(waiting.is_empty(), "job {number} overtakes a higher priority");
+            } else if priority == job.terms.priority {
+                let first = waiting.first().map(|&index| jobs[index].order);
+                ensure!(first.is_none_or(|first| first > order), "job {number} jumps the queue");
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_launch(&self, worker: WorkerId) -> Result<(), Violation> {
+        ensure!(!self.shut, "{worker:?} is launched after the shutdown");
+        ensure!(worker.slot < self.config.workers, "{worker:?} is one too many");
+        let other = self.processes.iter().find(|process| process.id.slot == worker.slot);
+        ensure!(other.is_none(), "{worker:?} is launched in the place of a live one");
+        ensure!(self.processes.len() < self.config.workers as usize, "too many workers");
+        Ok(())
+    }
+
+    pub(super) fn check_launch_waited(&self, worker: WorkerId) -> Result<(), Violation> {
+        ensure!(self.now >= self.no_launch_before, "{worker:?} is launched without back-off");
+        Ok(())
+    }
+
+    pub(super) fn check_assign(
+        &self,
+        worker: WorkerId,
+        number: usize,
+        attempt: u32,
+        first: bool,
+    ) -> Result<(), Violation> {
+        let job = &self.jobs[number];
+        ensure!(job.ending.is_none(), "job {number} is assigned after its end");
+        ensure!(job.worker.is_none(), "job {number} is assigned twice");
+        ensure!(!job.is_given_up(), "job {number} is assigned after it was given up");
+        ensure!(!job.is_past_deadline(self.now), "job {number} is assigned past its deadline");
+        ensure!(first == !job.touched, "job {number} frees its place wrongly");
+        ensure!(attempt == job.counted() + 1, "job {number} is told the wrong attempt {attempt}");
+        ensure!(attempt <= job.terms.retry.attempts, "job {number} has too many attempts");
+        ensure!(self.now >= job.not_before, "job {number} comes back before its back-off is over");
+        if let Some(failure) = job.failure {
+            // Counted already, so one attempt less than the policy allows.
+            ensure!(job.may_try_again(failure), "job {number} is tried again after {failure:?}");
+        }
+        let Some(at) = self.find(worker) else {
+            return Err(format!("job {number} is assigned to {worker:?}, who is not there"));
+        };
+        let process = &self.processes[at];
+        ensure!(process.serves(), "job {number} is assigned to {worker:?}, who does not serve");
+        ensure!(process.silent != Silent::Yes, "job {number} is assigned to a silent worker");
+        ensure!(process.asked_at.is_none(), "job {number} is assigned to one that may be killed");
+        ensure!(process.window.len() < self.config.window, "job {number}: the window is full");
+        let left = self.config.max_jobs_per_worker.map(|max| max - process.served);
+        ensure!(
+            left.is_none_or(|left| (process.window.len() as u64) < left),
+            "job {number} is one too many for a worker to be replaced"
+        );
+        let doomed = process.window.iter().any(|&other| self.is_doomed(other));
+        ensure!(!doomed, "job {number} is assigned behind a doomed one");
+        Ok(())
+    }
+
+    pub(super) fn check_ask(&self, worker: WorkerId) -> Result<(), Violation> {
+        let Some(at) = self.find(worker) else { return Err(format!("{worker:?} is not there")) };
+        let process = &self.processes[at];
+        ensure!(process.serves(), "{worker:?} is asked, and does not serve");
+        ensure!(process.window.len() == 1 && process.claimed == 1, "{worker:?}: not alone");
+        ensure!(process.asked_at.is_none(), "{worker:?} is asked twice");
+        ensure!(process.recalled_at.is_some(), "{worker:?} is asked without a recall");
+        self.check_reason_to_end(at)?;
+        let head = &self.jobs[process.window[0]];
+        ensure!(!head.terms.grace.is_zero(), "{worker:?} is asked without a grace period");
+        ensure!(!head.killed, "{worker:?} is asked about a job that was killed");
+        Ok(())
+    }
+
+    /// The job at the head of this window has to end.
+    fn check_reason_to_end(&self, at: usize) -> Result<(), Violation> {
+        let process = &self.processes[at];
+        let number = process.window[0];
+        let head = &self.jobs[number];
+        let timeout = head.terms.timeout.map(|timeout| process.head_since + timeout);
+        ensure!(
+            head.is_given_up()
+                || head.is_past_deadline(self.now)
+                || timeout.is_some_and(|at| at <= self.now),
+            "job {number} has to end for no reason"
+        );
+        Ok(())
+    }
+
+    pub(super) fn check_stop(&mut self, worker: WorkerId) -> Result<(), Violation> {
+        let Some(at) = self.find(worker) else { return Err(format!("{worker:?} is not there")) };
+        let process = &self.processes[at];
+        ensure!(process.serves(), "{worker:?} is stopped, and does not serve");
+        ensure!(process.window.is_empty(), "{worker:?} is stopped with jobs");
+        let recycled = self.config.max_jobs_per_worker.is_some_and(|max| process.served >= max);
+        let idle =
+            self.config.idle_timeout.is_some_and(|idle| process.idle_since + idle <= self.now);
+        ensure!(recycled || idle || self.closing, "{worker:?} is stopped for no reason");
+        if recycled {
+            self.count("recycled");
+        } else if !self.closing {
+            self.count("sent home for idleness");
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_kill(&mut self, worker: WorkerId) -> Result<(), Violation> {
+        let now = self.now;
+        let Some(at) = self.find(worker) else { return Err(format!("{worker:?} is not there")) };
+        ensure!(self.processes[at].killed_at.is_none(), "{worker:?} is killed twice");
+        let stage = self.scheduler.crew[worker.slot].stage;
+        let launch_failed = stage == Stage::Killed { launch_failed: true };
+        self.processes[at].killed_launch = launch_failed;
+        let process = &self.processes[at];
+        let waited = now.since(process.since);
+        let unclaimed = process.window.len() - process.claimed;
+        ensure!(unclaimed == 0, "{worker:?} is killed with {unclaimed} jobs it had not begun");
+        if self.shut {
+            return Ok(());
+        }
+        match process.life {
+            Life::Starting => {
+                let in_time = waited < self.config.start_timeout;
+                ensure!(!launch_failed || !in_time, "{worker:?} is killed while it starts");
+                ensure!(launch_failed || self.closing, "{worker:?}: its launch did not fail");
+                if launch_failed {
+                    self.count("killed launch");
+                }
+            }
+            Life::Leaving => {
+                ensure!(waited >= PATIENCE, "{worker:?} is killed while it stops");
+                self.count("killed after a stop");
+            }
+            Life::Running => {
+                ensure!(process.window.len() == 1, "{worker:?} is killed with a bystander");
+                ensure!(process.recalled_at == Some(now), "{worker:?} is killed without a recall");
+                self.check_reason_to_end(at)?;
+                let process = &self.processes[at];
+                let head = &self.jobs[process.window[0]];
+                let grace = head.terms.grace;
+                let asked = process.asked_at;
+                let over = grace.is_zero() || asked.is_some_and(|asked| asked + grace <= now);
+                ensure!(over || head.killed, "{worker:?} is killed within the grace period");
+                if !over && asked.is_some() {
+                    self.count("kill cut a grace short");
+                } else if asked.is_some() {
+                    self.count("killed after grace");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_resolve(
+        &mut self,
+        number: usize,
+        ending: &Ending,
+        attempts: u32,
+        unassigned: bool,
+    ) -> Result<(), Violation> {
+        let job = &self.jobs[number];
+        ensure!(job.ending.is_none(), "job {number} is resolved twice");
+        ensure!(unassigned == !job.touched, "job {number} frees its place wrongly at its end");
+        let freed = job.places_freed + u32::from(unassigned);
+        ensure!(freed == 1, "job {number} frees its place {freed} times");
+        let counted = job.counted();
+        ensure!(attempts == counted, "job {number} has {counted} attempts, not {attempts}");
+        let given_up = job.is_given_up();
+        let past_deadline = job.is_past_deadline(self.now);
+        let may_retry =
+            |failure| !self.shut && !given_up && !past_deadline && job.may_try_again(failure);
+        match ending {
+            Ending::Replied => {
+                ensure!(job.replied.is_some(), "job {number} has no reply");
+                let again = job.replied == Some(Reply::Panicked) && may_retry(Failure::Panic);
+                ensure!(!again, "job {number} is not tried again after a panic");
+                self.count("ending Replied");
+            }
+            Ending::Crashed(exit) => {
+                let failure = Failure::Crash(*exit);
+                ensure!(job.failure == Some(failure), "job {number} did not crash with {exit:?}");
+                ensure!(!may_retry(failure), "job {number} is not tried again after a crash");
+                ensure!(!given_up, "job {number} was given up, and is said to have crashed");
+                self.count("ending Crashed");
+            }
+            Ending::TimedOut(limit) => {
+                let by_timeout =
+                    job.failure == Some(Failure::Timeout) && job.terms.timeout == Some(*limit);
+                let by_deadline = past_deadline && job.deadline.is_some_and(|(_, d)| d == *limit);
+                ensure!(by_timeout || by_deadline, "job {number} has not timed out");
+                ensure!(
+                    by_deadline || !may_retry(Failure::Timeout),
+                    "job {number} is not tried again after a timeout"
+                );
+                ensure!(by_deadline || !given_up, "job {number} was given up, and timed out");
+                self.count("ending TimedOut");
+            }
+            Ending::Cancelled => {
+                ensure!(given_up, "job {number} was not given up");
+                self.count("ending Cancelled");
+            }
+            Ending::PoolClosed => {
+                ensure!(self.shut || self.closing && !job.touched, "the pool is not closed");
+                self.count("ending PoolClosed");
+            }
+            Ending::WorkerStart => {
+                ensure!(self.failed >= 3, "{} launches have failed", self.failed);
+                ensure!(!self.processes.iter().any(|p| p.serves()), "a worker lives");
+                self.count("ending WorkerStart");
+            }
+        }
+        Ok(())
+    }
+
+    // After each step.
+
+    pub(super) fn check(&self) -> Result<(), Violation> {
+        let scheduler = &self.scheduler;
+        ensure!(scheduler.actions.is_empty(), "actions are left");
+        let waiting = self.check_queue()?;
+        let handed_out = self.check_windows()?;
+        let in_back_off = self.check_timers()?;
+        let held = scheduler.jobs.len();
+        ensure!(held == self.open.len(), "{held} jobs are held, {} are open", self.open.len());
+        ensure!(
+            waiting + handed_out + in_back_off == held,
+            "{waiting} jobs wait, {handed_out} are handed out, {in_back_off} in back-off: not {held}"
+        );
+        ensure!(scheduler.queued() + scheduler.running() == held, "the numbers do not add up");
+        let sums = scheduler.crew.recount();
+        ensure!(*scheduler.crew.sums() == sums, "the sums are wrong");
+        if self.shut {
+            ensure!(waiting + in_back_off == 0, "jobs wait after the shutdown");
+            ensure!(scheduler.hunger() == 0, "there is hunger after the end");
+            return Ok(());
+        }
+        self.check_staff(waiting)
+    }
+
+    /// Everything in the queue waits there, in order; how many?
+    fn check_queue(&self) -> Result<usize, Violation> {
+        let scheduler = &self.scheduler;
+        let mut waiting = 0;
+        for priority in PRIORITIES {
+            let (mut last_order, mut last_untouched) = (None, None);
+            for index in scheduler.queue.of(priority) {
+                let job = &scheduler.jobs[index];
+                let number = job.payload as usize;
+                let model = &self.jobs[number];
+                ensure!(model.terms.priority == priority, "job {number} waits in the wrong line");
+                ensure!(job.place == Place::Queue, "job {number} waits, and thinks otherwise");
+                ensure!(model.worker.is_none(), "job {number} waits, and is in a window");
+                ensure!(job.doom.is_none(), "job {number} waits, doomed");
+                ensure!(last_order < Some(job.order), "job {number} is out of order");
+                last_order = Some(job.order);
+                if !model.touched {
+                    ensure!(last_untouched < Some(number), "job {number} is behind a later one");
+                    last_untouched = Some(number);
+                } else if model.order_at == model.counted() {
+                    ensure!(job.order == model.order, "job {number} lost its place in line");
+                }
+                waiting += 1;
+            }
+        }
+        ensure!(waiting == scheduler.queue.len(), "the queue is {waiting} long");
+        Ok(waiting)
+    }
+
+    /// Windows are what the hands know them to be; how many jobs are in them?
+    fn check_windows(&self) -> Result<usize, Violation> {
+        let scheduler = &self.scheduler;
+        let mut handed_out = 0;
+        for slot in scheduler.crew.slots() {
+            let worker = &scheduler.crew[slot];
+            let empty = VecDeque::new();
+            let known = match worker.stage {
+                Stage::Gone => &empty,
+                _ => match self.find(scheduler.crew.id(slot)) {
+                    Some(at) => &self.processes[at].window,
+                    None => return Err(format!("slot {slot} has no process")),
+                },
+            };
+            let window = worker.window.iter().map(|&index| scheduler.jobs[index].payload as usize);
+            ensure!(window.eq(known.iter().copied()), "slot {slot} has another window: {known:?}");
+            for &index in &worker.window {
+                let job = &scheduler.jobs[index];
+                let number = job.payload;
+                ensure!(job.place == Place::Window(slot), "job {number} thinks it is elsewhere");
+            }
+            ensure!(worker.claimed == 0 || worker.claimed == known.len(), "slot {slot}: claims");
+            handed_out += known.len();
+        }
+        Ok(handed_out)
+    }
+
+    /// Each timer belongs to something that waits for it; how many jobs are in back-off?
+    fn check_timers(&self) -> Result<usize, Violation> {
+        let scheduler = &self.scheduler;
+        let mut in_back_off = 0;
+        for &(at, key, alarm) in &scheduler.timers {
+            let Some(index) = scheduler.jobs.find(key) else {
+                if self.shut {
+                    continue;
+                }
+                return Err(format!("a timer for {alarm:?} is left of an ended job"));
+            };
+            let job = &scheduler.jobs[index];
+            let number = job.payload;
+            match alarm {
+                Alarm::Timeout => {
+                    let Place::Window(slot) = job.place else {
+                        return Err(format!("job {number} waits, and its timeout runs"));
+                    };
+                    let worker = &scheduler.crew[slot];
+                    ensure!(worker.window.front() == Some(&index), "job {number}: a timeout runs");
+                    ensure!(worker.timeout_at == Some(at), "job {number}: the timeout differs");
+                }
+                Alarm::Deadline => {
+                    ensure!(job.deadline().is_some_and(|(due, _)| due == at), "a wrong deadline");
+                }
+                Alarm::BackOff => {
+                    ensure!(job.place == Place::BackOff, "job {number} is not in back-off");
+                    ensure!(job.due() == Some(at), "job {number} waits for something else");
+                    in_back_off += 1;
+                }
+            }
+        }
+        Ok(in_back_off)
+    }
+
+    /// Nobody waits for a worker that idles or could be launched.
+    fn check_staff(&self, waiting: usize) -> Result<(), Violation> {
+        let scheduler = &self.scheduler;
+        let limit = self.config.workers as usize;
+        let alive = self.processes.iter().filter(|process| process.killed_at.is_none());
+        let serving = alive.filter(|process| process.life != Life::Leaving).count();
+        let free = limit - self.processes.len();
+        if waiting > 0 {
+            let idle = self.processes.iter().find(|process| {
+                process.serves() && process.window.is_empty() && process.silent == Silent::No
+            });
+            if let Some(process) = idle {
+                return Err(format!("{waiting} jobs wait, and {:?} idles", process.id));
+            }
+        }
+        let starting = self
+            .processes
+            .iter()
+            .filter(|p| p.killed_at.is_none() && p.life == Life::Starting)
+            .count();
+        let wanted = if self.closing {
+            limit.min(self.open.len())
+        } else if self.config.idle_timeout.is_none() {
+            limit
+        } else {
+            limit.min(serving + waiting.saturating_sub(starting))
+        };
+        if serving < wanted && free > 0 {
+            let due = scheduler.launches.due;
+            ensure!(due == Some(self.no_launch_before), "a launch is due at {due:?}");
+            ensure!(due > Some(self.now) || self.is_unattended(), "a launch is overdue");
+        }
+        ensure!(!self.closing || serving <= wanted, "{serving} workers stay for {wanted} jobs");
+        if waiting > 0 && serving == 0 && starting == 0 && self.failed >= 3 {
+            // All that wait have come after the last failure, and the next launch decides.
+            ensure!(scheduler.launches.due.is_some() || free == 0, "nothing will happen");
+        }
+        Ok(())
+    }
+
+    /// Right after the driver was here.
+    pub(super) fn check_nothing_is_overdue(&self) -> Result<(), Violation> {
+        let now = self.now;
+        let over = |at: Time, wait: Duration| at + wait <= now;
+        for &number in &self.open {
+            let job = &self.jobs[number];
+            let claimed = job.worker.and_then(|id| self.find(id)).is_some_and(|at| {
+                let process = &self.processes[at];
+                process.window.iter().take(process.claimed).any(|&other| other == number)
+            });
+            ensure!(claimed || !job.is_past_deadline(now), "job {number} waits past its deadline");
+            ensure!(
+                !self.is_in_back_off(number) || job.not_after >= now,
+                "job {number} is forgotten in its back-off"
+            );
+        }
+        for process in &self.processes {
+            let worker = process.id;
+            if let Some(killed_at) = process.killed_at {
+                ensure!(!over(killed_at, PATIENCE), "{worker:?} is killed, and waited for");
+                continue;
+            }
+            match process.life {
+                Life::Starting => {
+                    let late = over(process.since, self.config.start_timeout);
+                    ensure!(!late, "{worker:?} has been starting for too long");
+                }
+                Life::Leaving => {
+                    ensure!(!over(process.since, PATIENCE), "{worker:?} does not stop");
+                }
+                Life::Running => self.check_head(process)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn check_head(&self, process: &super::model::Process) -> Result<(), Violation> {
+        let now = self.now;
+        let worker = process.id;
+        let Some(&number) = process.window.front() else { return Ok(()) };
+        let head = &self.jobs[number];
+        let since = process.head_since;
+        if process.claimed == 0 {
+            ensure!(since + SILENCE > now, "job {number} lies unclaimed in {worker:?}");
+        }
+        let timeout = head.terms.timeout.is_some_and(|timeout| since + timeout <= now);
+        if timeout || head.is_past_deadline(now) {
+            ensure!(process.claimed > 0, "job {number} is out of time, and was not recalled");
+            let told = process.asked_at.is_some() || process.window.len() > 1;
+            ensure!(told, "job {number} is out of time, and nobody told {worker:?}");
+        }
+        if let Some(asked_at) = process.asked_at {
+            ensure!(asked_at + head.terms.grace > now, "{worker:?} outlives the grace period");
+        }
+        Ok(())
+    }
+
+    pub(super) fn check_rest(&self) -> Result<(), Violation> {
+        ensure!(self.open.is_empty(), "jobs {:?} were never resolved", self.open);
+        ensure!(self.processes.is_empty(), "there are still processes");
+        ensure!(self.scheduler.poll_timeout().is_none(), "a timer is armed at rest");
+        ensure!(self.jobs.iter().all(|job| job.ending.is_some()), "a job has no ending");
+        Ok(())
+    }
+}

@@ -1,0 +1,1 @@
+//! Shows that the simulation notices: each mutant has to be caught.
