@@ -1,0 +1,158 @@
+//! The shape of files, their names, and what the texts of the project say about each other.
+
+use super::report;
+use super::source::{self, Token, tokens};
+
+/// A file that is longer is two rooms.
+const MAX_LINES: usize = 500;
+
+#[test]
+fn no_file_is_too_long() {
+    let mut findings = Vec::new();
+    for source in source::all() {
+        let length = source.length();
+        if length > MAX_LINES {
+            findings.push(format!("{}: {length} lines", source.path));
+        }
+    }
+    report("longer than 500 lines, tests aside: find the second noun in it", findings);
+}
+
+#[test]
+fn every_file_says_what_it_is() {
+    let silent = |text: &str| !text.trim_start_matches("#![no_main]").trim().starts_with("//!");
+    let sources = source::all().into_iter().filter(|source| silent(&source.text));
+    report("begin with `//!`", sources.map(|source| source.path).collect());
+}
+
+#[test]
+fn a_mod_file_holds_prose_and_declarations_only() {
+    let mut findings = Vec::new();
+    for source in source::all().iter().filter(|source| source.path.ends_with("/mod.rs")) {
+        for item in items(&source.tokens()) {
+            let plain = matches!(item, "mod" | "use" | "const" | "type" | "");
+            if !plain {
+                findings.push(format!("{}: an item that begins with `{item}`", source.path));
+            }
+        }
+    }
+    report("move it into a file that is named after it", findings);
+}
+
+/// The first word of every item, attributes and visibility aside. Right for the items that are
+/// allowed; anything else gives words that are not.
+fn items<'a>(tokens: &[Token<'a>]) -> Vec<&'a str> {
+    let mut items = Vec::new();
+    let mut depth = 0_usize;
+    let mut is_start = true;
+    let mut previous = Token::Mark(';');
+    for &token in tokens {
+        match token {
+            Token::Mark('[' | '{' | '(') => depth += 1,
+            Token::Mark(']' | '}' | ')') => {
+                depth = depth.saturating_sub(1);
+                // An attribute, or what is not allowed anyway.
+                is_start |= depth == 0 && token != Token::Mark(')') && previous != Token::Mark(',');
+            }
+            Token::Mark(';') if depth == 0 => is_start = true,
+            Token::Word("pub") if depth == 0 => is_start = true,
+            Token::Word(word) if depth == 0 && is_start => {
+                items.push(word);
+                is_start = false;
+            }
+            _ => {}
+        }
+        previous = token;
+    }
+    items
+}
+
+#[test]
+fn names_say_what_is_in_it() {
+    const EMPTY: &[&str] = &["utils", "util", "common", "helpers", "types", "manager", "misc"];
+    let mut findings = Vec::new();
+    for source in source::all() {
+        let stem = source.path.trim_end_matches(".rs");
+        let empty = stem.split('/').find(|name| EMPTY.contains(name));
+        findings.extend(empty.map(|name| format!("{}: `{name}`", source.path)));
+        if source.path.ends_with("src/core.rs") {
+            findings.push(format!("{}: hides the crate of that name", source.path));
+        }
+    }
+    report("a name that says nothing", findings);
+}
+
+#[test]
+fn no_text_knows_a_machine() {
+    // In two parts, so that this file does not find itself.
+    let homes = [["/ho", "me/"].concat(), ["/ro", "ot/"].concat(), ["/wo", "rk/"].concat()];
+    let mut findings = Vec::new();
+    for (path, text) in source::all_texts() {
+        for (n, line) in text.lines().enumerate() {
+            for home in &homes {
+                let found = line.match_indices(home.as_str()).any(|(at, _)| {
+                    let before = line[..at].chars().next_back().unwrap_or(' ');
+                    !before.is_alphanumeric() && !"._-/*}".contains(before)
+                });
+                if found {
+                    findings.push(format!("{path}:{}: {home}", n + 1));
+                }
+            }
+        }
+    }
+    report("an absolute path of some machine", findings);
+}
+
+#[test]
+fn the_readme_names_the_test_command_that_ci_runs() {
+    let readme = read("README.md");
+    let ci = read(".ci/run");
+    for begin in ["cargo run --example", "cargo test"] {
+        let command = readme.lines().map(str::trim).find(|line| line.starts_with(begin));
+        let command = command.unwrap_or_else(|| panic!("README.md has no line `{begin} …`"));
+        if begin == "cargo test" {
+            assert!(ci.contains(command), ".ci/run does not run `{command}`");
+        }
+    }
+}
+
+#[test]
+fn the_map_knows_every_room() {
+    let map = read("pool-runtime/ARCHITECTURE.md");
+    let mut findings = Vec::new();
+    for source in source::all() {
+        if let Some(place) = source.path.strip_prefix("pool-runtime/src/") {
+            let name = place.rsplit('/').next().unwrap_or(place);
+            if !map.contains(name) {
+                findings.push(format!("{place} is not in pool-runtime/ARCHITECTURE.md"));
+            }
+        }
+    }
+    report("the map is out of date", findings);
+}
+
+#[test]
+fn every_example_says_what_it_shows_and_is_built() {
+    let manifest = read("examples/Cargo.toml");
+    let mut findings = Vec::new();
+    for source in source::all() {
+        if let Some(name) = source.path.strip_prefix("examples/") {
+            if !manifest.contains(&format!("path = \"{name}\"")) {
+                findings.push(format!("{name} is not in examples/Cargo.toml"));
+            }
+        }
+    }
+    report("an example that nobody runs", findings);
+}
+
+fn read(path: &str) -> String {
+    let path = source::root().join(path);
+    std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+#[test]
+fn items_are_found_behind_attributes_and_visibility() {
+    let code = "#![deny(x)] mod a; #[cfg(unix)] pub(crate) use b::{c, d}; const E: [u8; 2] = [1]; \
+                pub fn f() {} struct G;";
+    assert_eq!(items(&tokens(code)), ["mod", "use", "const", "fn", "struct"]);
+}
