@@ -246,7 +246,13 @@ impl Core {
                 if seat.window.front().is_none_or(|&(due, _)| due != seq) {
                     return Err(WireFault::Seq { seq });
                 }
-                after.tasks.extend(seat.window.pop_front().map(|(_, task)| task));
+                if let Some((_, task)) = seat.window.pop_front() {
+                    // It may be tried again, and then it waits.
+                    if matches!(said, Said::Panicked(_)) {
+                        task.cell.set_status(JobStatus::Queued);
+                    }
+                    after.tasks.push(task);
+                }
                 if let Some((_, next)) = seat.window.front() {
                     next.cell.set_status(JobStatus::Running);
                 }
@@ -267,6 +273,10 @@ impl Core {
         let seat = self.seats.get(worker);
         let claimed = seat.is_some_and(|seat| {
             let front = seat.window.front();
+            // It may be tried again, and then it waits; else it has its outcome in a moment.
+            if let Some((_, task)) = front {
+                task.cell.set_status(JobStatus::Queued);
+            }
             front.zip(link.as_ref()).is_some_and(|(&(seq, _), link)| link.was_claimed(seq))
         });
         let detail: Arc<str> = detail.into();

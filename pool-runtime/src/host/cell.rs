@@ -157,9 +157,11 @@ impl Cell {
         }
     }
 
-    /// While it has not ended.
+    /// Unless it has ended. Only the core's lock guards this against another change.
     pub(super) fn set_status(&self, status: JobStatus) {
-        self.status.store(status as u8, Ordering::Release);
+        if self.status() != JobStatus::Ended {
+            self.status.store(status as u8, Ordering::Release);
+        }
     }
 
     /// Under the core's lock only.
