@@ -49,7 +49,7 @@ pub(crate) struct Recorder(Mapping);
 impl fmt::Display for Farewell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Farewell::ChannelLost => "the job closed the channel that its worker replies on",
+            Farewell::ChannelLost => "the job closed descriptors that its worker needs",
             Farewell::Confused => "it did not understand its host",
         })
     }

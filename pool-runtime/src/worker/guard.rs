@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::context::CancelWatch;
 use crate::os::{self, ChannelEnd, HostWatch, Woken};
+use crate::recorder::Farewell;
 
 /// How soon `cancelled()` notices.
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
@@ -24,6 +25,10 @@ pub(super) fn start(
         let timeout = wanted.then_some(LOOK_AGAIN);
         match os::wait_for_host(&channel, &host, &watch.nudge, timeout) {
             Woken::HostGone => os::end_own_group(),
+            Woken::Robbed => {
+                watch.recorder.say_farewell(Farewell::ChannelLost);
+                os::end_own_group()
+            }
             // Whoever still waits registers again.
             Woken::Other if wanted => watch.wake_all(),
             Woken::Other => {}

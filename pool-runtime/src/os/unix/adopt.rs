@@ -8,7 +8,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -17,7 +17,7 @@ use interprocess::os::unix::uds_local_socket::Stream;
 
 use super::Handle;
 use super::channel::{ChannelEnd, receive_welcome};
-use super::worker::HostWatch;
+use super::worker::{HostWatch, away};
 use crate::os::{HOST_GONE, WORKER_VARIABLE};
 use crate::wire::{PROTOCOL_VERSION, WELCOME_LEN};
 
@@ -76,7 +76,7 @@ fn believe(told: &OsStr) -> Result<Adopted, String> {
     let host = HostWatch::open(pid).ok_or(HOST_GONE)?;
     let stdin = io::stdin();
     let stream = Stream::from(UnixStream::from(
-        move_away(stdin.as_fd()).map_err(|error| format!("stdin cannot be moved: {error}"))?,
+        away(stdin.as_fd()).map_err(|error| format!("stdin cannot be moved: {error}"))?,
     ));
     // On a socket pair the peer is whoever made the pair.
     let creds = stream.peer_creds().map_err(|error| format!("stdin is no channel: {error}"))?;
@@ -89,15 +89,6 @@ fn believe(told: &OsStr) -> Result<Adopted, String> {
         receive_welcome(&stream).map_err(|error| format!("the host said nothing: {error}"))?;
     close_stdin().map_err(|error| format!("stdin cannot be closed: {error}"))?;
     Ok(Adopted { channel: ChannelEnd(stream), host, welcome, descriptors })
-}
-
-/// The channel gets a high number, which a job that closes low ones by habit does not meet.
-fn move_away(stdin: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
-    [1000, 100, 3]
-        .iter()
-        .map(|&lowest| rustix::io::fcntl_dupfd_cloexec(stdin, lowest))
-        .find(Result::is_ok)
-        .unwrap_or_else(|| rustix::io::fcntl_dupfd_cloexec(stdin, 3))
 }
 
 fn close_stdin() -> io::Result<()> {

@@ -3,7 +3,6 @@
 use std::ffi::OsStr;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -35,6 +34,8 @@ pub(crate) fn own_executable() -> io::Result<PathBuf> {
 /// What the kernel was asked to execute, where there is no `/proc` to say it.
 #[cfg(target_os = "linux")]
 fn path_from_the_kernel() -> Option<PathBuf> {
+    use std::os::unix::ffi::OsStrExt;
+
     // SAFETY: for this key the kernel gives zero or the address of a string that lives as long as
     // the process.
     let path = unsafe {

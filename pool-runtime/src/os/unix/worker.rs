@@ -1,7 +1,7 @@
 //! What a worker asks of the system: to be told of its host's end, and to end well itself.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -21,12 +21,22 @@ impl HostWatch {
     pub(super) fn open(pid: i32) -> Option<HostWatch> {
         let host = Pid::from_raw(pid)?;
         #[cfg(target_os = "linux")]
-        let watch = rustix::process::pidfd_open(host, rustix::process::PidfdFlags::empty()).ok();
+        let watch = rustix::process::pidfd_open(host, rustix::process::PidfdFlags::empty())
+            .and_then(|watch| away(watch.as_fd()))
+            .ok();
         #[cfg(not(target_os = "linux"))]
         let watch = None;
         // Asked after opening: so the descriptor cannot belong to a later process of that number.
         (rustix::process::getppid() == Some(host)).then_some(HostWatch(watch))
     }
+}
+
+/// A copy with a high number, which a job that closes low ones by habit does not meet.
+pub(super) fn away(low: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
+    [1000, 100]
+        .iter()
+        .find_map(|&lowest| rustix::io::fcntl_dupfd_cloexec(low, lowest).ok())
+        .map_or_else(|| rustix::io::fcntl_dupfd_cloexec(low, 3), Ok)
 }
 
 /// Wakes the guard.
@@ -41,7 +51,7 @@ impl Nudge {
         let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
         rustix::io::ioctl_fionbio(&read, true)?;
         rustix::io::ioctl_fionbio(&write, true)?;
-        Ok(Nudge { read, write })
+        Ok(Nudge { read: away(read.as_fd())?, write: away(write.as_fd())? })
     }
 
     /// A full pipe is as good as one more byte.
@@ -58,8 +68,10 @@ impl Nudge {
 /// Why the guard woke.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Woken {
-    /// The host is gone, or the channel was closed under us.
+    /// The host is gone.
     HostGone,
+    /// Descriptors of ours were closed by somebody else in this process.
+    Robbed,
     /// By a nudge, or because the time is over.
     Other,
 }
@@ -83,6 +95,9 @@ pub(crate) fn wait_for_host(
         Ok(_) => {}
         Err(Errno::INTR | Errno::AGAIN | Errno::NOMEM) => return Woken::Other,
         Err(_) => return Woken::HostGone,
+    }
+    if descriptors.iter().any(|descriptor| descriptor.revents().contains(PollFlags::NVAL)) {
+        return Woken::Robbed;
     }
     let nudged = !descriptors[1].revents().is_empty();
     let gone = !descriptors[0].revents().is_empty()
