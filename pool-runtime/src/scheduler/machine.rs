@@ -12,7 +12,6 @@ use crate::policy::Terms;
 
 use super::event::{Action, Ending, Event, JobKey, Readiness, Time};
 use super::job::{Doom, Job, Jobs, Place};
-use super::mutant::Mutant;
 use super::queue::Queue;
 use super::staff::Launches;
 use super::worker::{Crew, Stage};
@@ -72,8 +71,6 @@ pub(crate) struct Scheduler<T> {
     pub(super) next_order: u64,
     pub(super) jitter: u64,
     pub(super) actions: VecDeque<Action<T>>,
-    #[cfg(test)]
-    pub(super) mutant: Option<Mutant>,
 }
 
 impl<T: Clone> Scheduler<T> {
@@ -96,8 +93,6 @@ impl<T: Clone> Scheduler<T> {
             next_order: 0,
             jitter: config.seed,
             actions: VecDeque::new(),
-            #[cfg(test)]
-            mutant: None,
             config,
         };
         scheduler.conclude(now);
@@ -318,17 +313,5 @@ impl<T: Clone> Scheduler<T> {
 
     pub(super) fn place(&self, index: u32) -> Place {
         self.jobs[index].place
-    }
-
-    /// Whether this scheduler was built wrong on purpose, to try whether a test notices.
-    #[inline(always)]
-    pub(super) fn mutated(&self, mutant: Mutant) -> bool {
-        #[cfg(test)]
-        return self.mutant == Some(mutant);
-        #[cfg(not(test))]
-        {
-            let _ = mutant;
-            false
-        }
     }
 }

@@ -41,7 +41,6 @@ mod course;
 mod event;
 mod job;
 mod machine;
-mod mutant;
 mod queue;
 mod recall;
 #[cfg(test)]

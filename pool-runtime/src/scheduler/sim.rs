@@ -15,7 +15,7 @@ mod world;
 
 use std::collections::BTreeMap;
 
-use super::mutant::Mutant;
+use mutants::Mutant;
 use world::World;
 
 /// What went wrong. `Err` everywhere in the simulation.

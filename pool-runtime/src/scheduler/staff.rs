@@ -24,7 +24,7 @@ pub(super) struct Launches {
     /// Failed launches since a worker became ready.
     pub(super) failed: u32,
     /// No launch before this moment.
-    not_before: Time,
+    pub(super) not_before: Time,
     /// When the next launch is due, if one waits for its moment.
     pub(super) due: Option<Time>,
 }

@@ -93,7 +93,7 @@ impl World {
         ensure!(process.silent != Silent::Yes, "job {number} is assigned to a silent worker");
         ensure!(process.asked_at.is_none(), "job {number} is assigned to one that may be killed");
         ensure!(process.window.len() < self.config.window, "job {number}: the window is full");
-        let left = self.config.max_jobs_per_worker.map(|max| max - process.served);
+        let left = self.config.max_jobs_per_worker.map(|max| max.saturating_sub(process.served));
         ensure!(
             left.is_none_or(|left| (process.window.len() as u64) < left),
             "job {number} is one too many for a worker to be replaced"
@@ -452,7 +452,12 @@ impl World {
     fn check_head(&self, process: &super::model::Process) -> Result<(), Violation> {
         let now = self.now;
         let worker = process.id;
-        let Some(&number) = process.window.front() else { return Ok(()) };
+        let Some(&number) = process.window.front() else {
+            let idle = self.config.idle_timeout.filter(|_| process.silent == Silent::No);
+            let over = idle.is_some_and(|idle| process.idle_since + idle <= now);
+            ensure!(!over, "{worker:?} has been idle for too long");
+            return Ok(());
+        };
         let head = &self.jobs[number];
         let since = process.head_since;
         if process.claimed == 0 {

@@ -8,8 +8,8 @@ use crate::policy::{Priority, RetryPolicy, Terms};
 
 use super::super::event::{Action, Event, JobKey, Reply, Time, WorkerId};
 use super::super::machine::{Config, Scheduler};
-use super::super::mutant::Mutant;
 use super::model::{Dice, Failure, Life, ModelJob, Process, Silent};
+use super::mutants::Mutant;
 use super::{Counters, Violation, ensure};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -20,6 +20,7 @@ pub(super) struct World {
     pub(super) now: Time,
     pub(super) config: Config,
     pub(super) scheduler: Scheduler<u64>,
+    pub(super) mutant: Option<Mutant>,
     /// Those that the scheduler counts as present.
     pub(super) processes: Vec<Process>,
     /// Past lives.
@@ -57,13 +58,14 @@ impl World {
             seed,
         };
         let now = Time::after_start(Duration::from_millis(dice.below(100)));
-        let mut scheduler = Scheduler::new(config.clone(), now);
-        scheduler.mutant = mutant;
+        let told = mutant.map_or_else(|| config.clone(), |mutant| mutant.config(&config));
+        let scheduler = Scheduler::new(told, now);
         World {
             seed,
             now,
             config,
             scheduler,
+            mutant,
             processes: Vec::new(),
             ghosts: Vec::new(),
             jobs: Vec::new(),
@@ -204,9 +206,13 @@ impl World {
         });
         self.open.push(number);
         self.say(|| format!("submit {number} {terms:?} deadline {deadline:?} poison {poison}"));
-        let terms = own_terms.then_some(terms);
-        let key = self.scheduler.submit(self.now, number as u64, terms, deadline);
+        let mut told = own_terms.then_some(terms);
+        if let Some(mutant) = self.mutant {
+            told = Some(mutant.terms(&self.jobs[number].terms));
+        }
+        let key = self.scheduler.submit(self.now, number as u64, told, deadline);
         self.jobs[number].key = key;
+        self.sabotage_submitted(number);
         let late = self.closing || self.shut;
         let past = self.jobs[number].is_past_deadline(self.now);
         self.look_at_new_actions()?;
@@ -284,7 +290,7 @@ impl World {
             6 => Event::WorkerGone { worker, exit, claimed: true },
             _ => Event::WorkerGone { worker, exit, claimed: false },
         };
-        self.scheduler.handle_event(self.now, event.clone());
+        self.tell(event.clone());
         ensure!(self.scheduler.actions.is_empty(), "stale {event:?} had an effect");
         self.check()
     }
@@ -309,8 +315,7 @@ impl World {
         if process.killed_at.is_some() {
             if !process.replies.is_empty() && dice.percent(20) && !unattended {
                 self.count("reply after a kill");
-                self.scheduler
-                    .handle_event(self.now, Event::Replied { worker, reply: Reply::Done });
+                self.tell(Event::Replied { worker, reply: Reply::Done });
                 ensure!(self.scheduler.actions.is_empty(), "a reply after a kill had an effect");
                 return self.check();
             }
@@ -441,11 +446,19 @@ impl World {
         if asked && claimed && self.processes[at].killed_at.is_none() {
             self.count("died while asked");
         }
+        let failed = self.failed;
         self.mourn(at, exit);
         if claimed {
             self.count("event WorkerGone claimed");
         }
-        self.feed(Event::WorkerGone { worker, exit, claimed })
+        let alive =
+            |process: &Process| process.killed_at.is_none() && process.life != Life::Leaving;
+        let hopeless =
+            self.failed > failed.max(2) && !self.processes.iter().any(alive) && !self.shut;
+        self.feed(Event::WorkerGone { worker, exit, claimed })?;
+        let waiting = self.scheduler.queue.len();
+        ensure!(!hopeless || waiting == 0, "{waiting} jobs wait, and no worker can be started");
+        Ok(())
     }
 
     /// What a death means, by the world's own reckoning.
@@ -526,7 +539,7 @@ impl World {
             self.shut = true;
         }
         let recalled = matches!(event, Event::Recalled { .. });
-        self.scheduler.handle_event(self.now, event);
+        self.tell(event);
         self.look_at_new_actions()?;
         if recalled {
             // It is the drain that feeds these, and goes on.
@@ -536,9 +549,21 @@ impl World {
         self.check()
     }
 
+    /// Every event goes this way, so that a mutant can have a word.
+    fn tell(&mut self, event: Event) {
+        if let Some(event) = self.sabotage_event(event) {
+            self.scheduler.handle_event(self.now, event.clone());
+            self.sabotage_told(&event);
+            self.sabotage_after();
+        }
+    }
+
     fn drain(&mut self) -> Result<(), Violation> {
-        while let Some(action) = self.scheduler.poll_action() {
+        while let Some(mut action) = self.scheduler.poll_action() {
             self.told = self.told.saturating_sub(1);
+            if self.sabotage_action(&mut action) {
+                continue;
+            }
             self.say(|| format!("    action {action:?}"));
             self.perform(action)?;
         }
@@ -650,7 +675,7 @@ impl World {
             self.mourn(at, WorkerExit::Signal(11));
             self.say(|| format!("  gone in place of recalled, claimed {claimed}"));
             let exit = WorkerExit::Signal(11);
-            self.scheduler.handle_event(now, Event::WorkerGone { worker, exit, claimed });
+            self.tell(Event::WorkerGone { worker, exit, claimed });
             return self.look_at_new_actions();
         }
         let process = &mut self.processes[at];
@@ -735,7 +760,9 @@ impl World {
             }
         }
         self.say(|| "  timeout".into());
+        self.sabotage_before();
         self.scheduler.handle_timeout(self.now);
+        self.sabotage_after();
         ensure!(due || self.scheduler.actions.is_empty(), "a spurious timeout had an effect");
         self.look_at_new_actions()?;
         self.drain()?;
