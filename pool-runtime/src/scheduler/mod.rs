@@ -46,6 +46,8 @@ mod recall;
 #[cfg(test)]
 mod sim;
 mod staff;
+#[cfg(test)]
+mod tests;
 mod worker;
 
 pub(crate) use event::{Action, Ending, Event, JobKey, Readiness, Reply, Time, WorkerId};
