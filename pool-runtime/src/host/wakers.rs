@@ -12,7 +12,9 @@ thread_local! {
     static PENDING: RefCell<Option<VecDeque<Waker>>> = const { RefCell::new(None) };
 }
 
-/// Wakes them one after the other, flat even if they cause further ones.
+/// Wakes them one after the other, flat even if they cause further ones. A waker that panics has
+/// said so by the panic hook; it ends neither the driver, nor a task of it, nor the waking of the
+/// others.
 pub(crate) fn wake_all(wakers: Vec<Waker>) {
     if wakers.is_empty() {
         return;
@@ -30,29 +32,14 @@ pub(crate) fn wake_all(wakers: Vec<Waker>) {
     if nested {
         return;
     }
-    // If a waker panics, the rest must still be woken, and the next call must find the list empty.
-    let settling = Settling;
-    while let Some(waker) = settling.next() {
-        waker.wake();
-    }
-}
-
-struct Settling;
-
-impl Settling {
-    fn next(&self) -> Option<Waker> {
-        PENDING.with_borrow_mut(|pending| pending.as_mut()?.pop_front())
-    }
-}
-
-impl Drop for Settling {
-    fn drop(&mut self) {
-        while let Some(waker) = self.next() {
-            // Only reached while a panic of another waker unwinds.
-            let _ = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| waker.wake()));
+    while let Some(waker) = PENDING.with_borrow_mut(|pending| pending.as_mut()?.pop_front()) {
+        let wake = std::panic::AssertUnwindSafe(|| waker.wake());
+        if let Err(payload) = std::panic::catch_unwind(wake) {
+            // The payload is the user's too, and may panic when it is dropped.
+            std::mem::forget(payload);
         }
-        PENDING.set(None);
     }
+    PENDING.set(None);
 }
 
 #[cfg(test)]
@@ -77,6 +64,27 @@ mod tests {
             }
             DEPTH.fetch_sub(1, Ordering::SeqCst);
         }
+    }
+
+    struct Panics;
+
+    impl Wake for Panics {
+        fn wake(self: Arc<Self>) {
+            std::panic::resume_unwind(Box::new(()));
+        }
+    }
+
+    #[test]
+    fn a_waker_that_panics_does_not_hide_the_others() {
+        let count = Arc::new(());
+        struct Counts(#[expect(dead_code, reason = "counted")] Arc<()>);
+        impl Wake for Counts {
+            fn wake(self: Arc<Self>) {}
+        }
+        let others = (0..3).map(|_| Waker::from(Arc::new(Counts(count.clone()))));
+        wake_all(std::iter::once(Arc::new(Panics).into()).chain(others).collect());
+        assert_eq!(Arc::strong_count(&count), 1);
+        assert!(PENDING.with_borrow(Option::is_none));
     }
 
     #[test]
