@@ -52,9 +52,9 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         words: &["cfg", "target_os", "target_family"],
-        places: &["os/", "worker/panic.rs", "scheduler/"],
-        why: "only the hands know the platform (a panic hook asks whether panics abort, and the \
-              scheduler has its mutants in tests)",
+        places: &["os/", "worker/panic.rs", "scheduler/", "lib.rs"],
+        why: "only the hands know the platform (a panic hook asks whether panics abort, the \
+              scheduler has mutants in tests, the root its doctests)",
     },
     Reserved {
         words: &["Scheduler", "handle_event", "handle_timeout", "poll_action", "poll_timeout"],
