@@ -360,6 +360,12 @@ impl Holder for Host {
 
 impl fmt::Debug for Host {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Host").field("closed", &self.is_closed()).finish_non_exhaustive()
+        let mut host = f.debug_struct("Host");
+        host.field("closed", &self.is_closed());
+        if let Some(inner) = self.try_lock() {
+            let scheduler = &inner.core.scheduler;
+            host.field("queued", &scheduler.queued()).field("running", &scheduler.running());
+        }
+        host.finish_non_exhaustive()
     }
 }

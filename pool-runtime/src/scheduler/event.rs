@@ -18,6 +18,7 @@ impl Time {
     }
 
     /// How long after the start this is.
+    #[cfg(test)]
     pub(crate) fn since_start(self) -> Duration {
         Duration::from_nanos(self.0)
     }

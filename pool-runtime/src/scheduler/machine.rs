@@ -224,7 +224,8 @@ impl<T: Clone> Scheduler<T> {
     /// How many more jobs, beyond those queued, could be handed to ready workers right now.
     ///
     /// With an idle timeout a worker that sleeps or starts counts as room for one job, since
-    /// nothing but a job wakes it.
+    /// nothing but a job wakes it. Where no worker can be started there is room for one job, so
+    /// that whoever waits for this number learns of it: by that job's end.
     pub(crate) fn hunger(&self) -> usize {
         if self.mode != Mode::Open {
             return 0;
@@ -235,6 +236,9 @@ impl<T: Clone> Scheduler<T> {
             let asleep = self.config.workers as usize - sums.present;
             // Where the last launch failed, one job is enough to try the next.
             room += if self.launches.failed == 0 { sums.starting + asleep } else { asleep.min(1) };
+        }
+        if self.is_hopeless() {
+            room = room.max(1);
         }
         room.saturating_sub(self.queue.len())
     }
