@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -258,11 +259,13 @@ impl Holder for Backlog {
     }
 }
 
+type Ring = dyn Fn() + Send + Sync + UnwindSafe + RefUnwindSafe;
+
 /// One pool's work on one backlog.
 pub(crate) struct Share {
     pub(crate) backlog: Arc<Backlog>,
     /// Tells the pool that there are new jobs.
-    ring: Box<dyn Fn() + Send + Sync>,
+    ring: Box<Ring>,
     state: Mutex<ShareState>,
 }
 
@@ -304,7 +307,7 @@ impl Count {
 impl Share {
     pub(crate) fn new(
         backlog: Arc<Backlog>,
-        ring: impl Fn() + Send + Sync + 'static,
+        ring: impl Fn() + Send + Sync + UnwindSafe + RefUnwindSafe + 'static,
     ) -> Arc<Share> {
         Arc::new(Share { backlog, ring: Box::new(ring), state: Mutex::default() })
     }

@@ -5,6 +5,7 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
@@ -93,7 +94,7 @@ pub(crate) enum Place {
 }
 
 /// A queue or a pool.
-pub(crate) trait Holder: Send + Sync {
+pub(crate) trait Holder: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// Gives the job up; false if it is not here any more.
     fn give_up(&self, cell: &Arc<Cell>, ticket: i64, manner: Manner) -> bool;
 
