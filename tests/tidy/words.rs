@@ -63,7 +63,7 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         words: &["catch_unwind"],
-        places: &["worker/panic.rs", "host/after.rs"],
+        places: &["worker/panic.rs", "host/wakers.rs"],
         why: "a job's panic ends in one place; a waker's panic must not swallow other wakers",
     },
 ];
@@ -119,6 +119,21 @@ fn the_scheduler_has_no_clock_no_io_and_no_chance() {
         }
     }
     report("the scheduler is pure", findings);
+}
+
+#[test]
+fn nothing_in_the_driver_blocks() {
+    // `sleep` is tokio's there; the core's lock is held for moments only, by design.
+    const FORBIDDEN: &[&str] = &["wait", "join", "recv", "park", "Condvar", "File", "read_to_end"];
+    let mut findings = Vec::new();
+    for source in source::library().iter().filter(|source| source.place() == "host/driver.rs") {
+        for word in FORBIDDEN {
+            for line in source.lines_with(word) {
+                findings.push(format!("{}:{line}: `{word}`", source.path));
+            }
+        }
+    }
+    report("the driver looks after all workers at once", findings);
 }
 
 #[test]
