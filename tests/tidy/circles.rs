@@ -9,11 +9,6 @@ use super::source::{self, Token};
 /// Folder, files, reason.
 const TOGETHER: &[(&str, &[&str], &str)] = &[
     ("", &["builder", "pool", "queue"], "`Pool` with what makes it and what it works on"),
-    (
-        "host",
-        &["after", "backlog", "cell", "core", "launch", "link", "seats"],
-        "what is behind the core's lock, and the cell that finds its way back to it",
-    ),
     ("scheduler", &["machine", "recall", "staff"], "one state machine in several `impl` blocks"),
 ];
 
