@@ -114,7 +114,6 @@ impl<T: Clone> Scheduler<T> {
         let Some(index) = worker.window.pop_front() else { return };
         worker.claimed = worker.claimed.saturating_sub(1);
         worker.served += 1;
-        worker.unresponsive = false;
         worker.forget_head();
         let (claimed, served) = (worker.claimed, worker.served);
         if !worker.recalling {

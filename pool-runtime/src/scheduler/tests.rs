@@ -203,6 +203,19 @@ fn windows_are_filled_in_shares_and_idle_workers_come_first() {
 }
 
 #[test]
+fn jobs_that_come_back_are_shared_out() {
+    let mut bench = Bench::launching(Config { workers: 3, window: 3, ..config() });
+    for job in 1..4 {
+        let _ = bench.submit(job);
+    }
+    assert_eq!(bench.ready(0).len(), 3);
+    let _ = bench.ready(1);
+    let _ = bench.ready(2);
+    let told = bench.died(0, true);
+    assert_eq!(told[1..3], ["assign 2 to 2, attempt 1", "assign 3 to 1, attempt 1"]);
+}
+
+#[test]
 fn a_queued_job_is_cancelled_at_once() {
     let mut bench = Bench::new(config());
     let _ = bench.submit(1);

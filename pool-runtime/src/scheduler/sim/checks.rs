@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use crate::policy::Priority;
 
-use super::super::event::{Ending, Reply, Time, WorkerId};
 use super::super::job::{Doom, Place};
 use super::super::machine::Alarm;
 use super::super::worker::Stage;
+use super::super::{Ending, Reply, Time, WorkerId};
 use super::model::{Failure, Life, Silent};
 use super::world::World;
 use super::{Violation, ensure};
@@ -77,7 +77,7 @@ impl World {
         ensure!(job.worker.is_none(), "job {number} is assigned twice");
         ensure!(!job.is_given_up(), "job {number} is assigned after it was given up");
         ensure!(!job.is_past_deadline(self.now), "job {number} is assigned past its deadline");
-        ensure!(first == !job.touched, "job {number} frees its place wrongly");
+        ensure!(first != job.touched, "job {number} frees its place wrongly");
         ensure!(attempt == job.counted() + 1, "job {number} is told the wrong attempt {attempt}");
         ensure!(attempt <= job.terms.retry.attempts, "job {number} has too many attempts");
         ensure!(self.now >= job.not_before, "job {number} comes back before its back-off is over");
@@ -205,7 +205,7 @@ impl World {
     ) -> Result<(), Violation> {
         let job = &self.jobs[number];
         ensure!(job.ending.is_none(), "job {number} is resolved twice");
-        ensure!(unassigned == !job.touched, "job {number} frees its place wrongly at its end");
+        ensure!(unassigned != job.touched, "job {number} frees its place wrongly at its end");
         let freed = job.places_freed + u32::from(unassigned);
         ensure!(freed == 1, "job {number} frees its place {freed} times");
         let counted = job.counted();

@@ -1,4 +1,4 @@
-//! One world: what can happen, and the hands that perform actions on model processes.
+//! One world: its users, its clock, and its way from the first launch to its rest.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -6,9 +6,9 @@ use std::time::Duration;
 use crate::error::WorkerExit;
 use crate::policy::{Priority, RetryPolicy, Terms};
 
-use super::super::event::{Action, Event, JobKey, Reply, Time, WorkerId};
+use super::super::event::{Event, JobKey, Reply, Time, WorkerId};
 use super::super::machine::{Config, Scheduler};
-use super::model::{Dice, Failure, Life, ModelJob, Process, Silent};
+use super::model::{Dice, ModelJob, Process};
 use super::mutants::Mutant;
 use super::{Counters, Violation, ensure};
 
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 
 pub(super) struct World {
     pub(super) seed: u64,
-    dice: Dice,
+    pub(super) dice: Dice,
     pub(super) now: Time,
     pub(super) config: Config,
     pub(super) scheduler: Scheduler<u64>,
@@ -24,23 +24,23 @@ pub(super) struct World {
     /// Those that the scheduler counts as present.
     pub(super) processes: Vec<Process>,
     /// Past lives.
-    ghosts: Vec<WorkerId>,
+    pub(super) ghosts: Vec<WorkerId>,
     pub(super) jobs: Vec<ModelJob>,
     /// Numbers of the unresolved jobs.
     pub(super) open: Vec<usize>,
     pub(super) closing: bool,
     pub(super) shut: bool,
     /// Failed launches and idle deaths since the last reply; failed launches in a row.
-    strikes: u32,
+    pub(super) strikes: u32,
     pub(super) failed: u32,
     pub(super) no_launch_before: Time,
     /// Chances in a hundred.
-    fails: u64,
-    dies: u64,
-    stops: u64,
+    pub(super) fails: u64,
+    pub(super) dies: u64,
+    pub(super) stops: u64,
     counters: Counters,
     /// Actions seen, in order.
-    told: usize,
+    pub(super) told: usize,
     trace: bool,
 }
 
@@ -93,7 +93,7 @@ impl World {
         *self.counters.entry(name).or_default() += 1;
     }
 
-    fn say(&self, text: impl FnOnce() -> String) {
+    pub(super) fn say(&self, text: impl FnOnce() -> String) {
         if self.trace {
             println!("{:>12?} {}", self.now.since_start(), text());
         }
@@ -107,7 +107,7 @@ impl World {
         self.through().map_err(|violation| told(violation, self))
     }
 
-    fn through(&mut self) -> Result<(), Violation> {
+    pub(super) fn through(&mut self) -> Result<(), Violation> {
         self.drain()?;
         self.check()?;
         let steps = 300 + self.dice.below(200);
@@ -125,7 +125,7 @@ impl World {
         self.come_to_rest()
     }
 
-    fn step(&mut self) -> Result<(), Violation> {
+    pub(super) fn step(&mut self) -> Result<(), Violation> {
         match self.dice.below(100) {
             0..=17 if self.open.len() < 24 => self.submit(),
             0..=17 => self.let_a_process_act(false),
@@ -148,7 +148,7 @@ impl World {
 
     // What users do.
 
-    fn submit(&mut self) -> Result<(), Violation> {
+    pub(super) fn submit(&mut self) -> Result<(), Violation> {
         let dice = &mut self.dice;
         let mut retry = RetryPolicy::attempts(dice.one_of(&[1, 1, 2, 3, 5]))
             .on_panic(dice.percent(30))
@@ -228,7 +228,7 @@ impl World {
         self.check()
     }
 
-    fn give_up_a_job(&mut self) -> Result<(), Violation> {
+    pub(super) fn give_up_a_job(&mut self) -> Result<(), Violation> {
         if self.open.is_empty() {
             return Ok(());
         }
@@ -266,7 +266,7 @@ impl World {
         Ok(())
     }
 
-    fn feed_something_stale(&mut self) -> Result<(), Violation> {
+    pub(super) fn feed_something_stale(&mut self) -> Result<(), Violation> {
         if self.is_unattended() {
             return Ok(());
         }
@@ -295,429 +295,9 @@ impl World {
         self.check()
     }
 
-    // What processes do.
-
-    /// `kind`: it does its best to come to an end.
-    fn let_a_process_act(&mut self, kind: bool) -> Result<(), Violation> {
-        if self.processes.is_empty() {
-            return Ok(());
-        }
-        let at = self.dice.below(self.processes.len() as u64) as usize;
-        self.act(at, kind)
-    }
-
-    fn act(&mut self, at: usize, kind: bool) -> Result<(), Violation> {
-        let unattended = self.is_unattended();
-        let (dies, stops) = if kind { (0, 0) } else { (self.dies, self.stops) };
-        let dice = &mut self.dice;
-        let process = &mut self.processes[at];
-        let worker = process.id;
-        if process.killed_at.is_some() {
-            if !process.replies.is_empty() && dice.percent(20) && !unattended {
-                self.count("reply after a kill");
-                self.tell(Event::Replied { worker, reply: Reply::Done });
-                ensure!(self.scheduler.actions.is_empty(), "a reply after a kill had an effect");
-                return self.check();
-            }
-            if !process.immortal && dice.percent(60) {
-                return self.bury(at);
-            }
-            return Ok(());
-        }
-        if process.dead {
-            return if dice.percent(50) { self.bury(at) } else { Ok(()) };
-        }
-        match process.life {
-            Life::Starting => {
-                if process.hangs || !dice.percent(40) {
-                    return Ok(());
-                }
-                if process.fails_to_start {
-                    return self.bury(at);
-                }
-                process.idle_since = self.now;
-                process.life = Life::Running;
-                self.failed = 0;
-                self.feed(Event::WorkerReady { worker })
-            }
-            Life::Leaving => {
-                if process.stopped || process.stubborn || !dice.percent(50) {
-                    return Ok(());
-                }
-                self.bury(at)
-            }
-            Life::Running => {
-                if dice.percent(dies) {
-                    process.dead = true;
-                    self.say(|| format!("{worker:?} dies"));
-                    return Ok(());
-                }
-                if process.stopped {
-                    let wakes = if kind { process.claimed > 0 } else { dice.percent(10) };
-                    process.stopped = !wakes;
-                } else if dice.percent(stops) {
-                    process.stopped = true;
-                }
-                if !process.replies.is_empty() && dice.percent(50) {
-                    return self.feed_reply(at);
-                }
-                if process.stopped {
-                    return Ok(());
-                }
-                if process.owes_awake && dice.percent(60) {
-                    process.owes_awake = false;
-                    process.silent = Silent::No;
-                    if self.scheduler.crew[worker.slot].unresponsive {
-                        process.idle_since = self.now;
-                    }
-                    return self.feed(Event::Awake { worker });
-                }
-                self.work(at)
-            }
-        }
-    }
-
-    /// Finishes the job it runs, or claims the next.
-    fn work(&mut self, at: usize) -> Result<(), Violation> {
-        let process = &mut self.processes[at];
-        let worker = process.id;
-        if process.is_running_a_job() {
-            let reply = if self.dice.percent(15) { Reply::Panicked } else { Reply::Done };
-            process.replies.push_back(reply);
-            self.say(|| format!("{worker:?} writes {reply:?}"));
-            return Ok(());
-        }
-        let Some(&number) = process.window.get(process.claimed) else { return Ok(()) };
-        let job = &mut self.jobs[number];
-        if job.poison {
-            process.dead = true;
-            self.say(|| format!("{worker:?} dies of job {number}"));
-            return Ok(());
-        }
-        process.claimed += 1;
-        ensure!(job.ending.is_none(), "job {number} runs after its end");
-        ensure!(job.attempt > job.claimed_attempt, "job {number} runs twice in one attempt");
-        job.claimed_attempt = job.attempt;
-        job.claims += 1;
-        self.say(|| format!("{worker:?} claims {number}"));
-        Ok(())
-    }
-
-    fn feed_reply(&mut self, at: usize) -> Result<(), Violation> {
-        let process = &mut self.processes[at];
-        let worker = process.id;
-        let (Some(reply), Some(number)) = (process.replies.pop_front(), process.window.pop_front())
-        else {
-            return Ok(());
-        };
-        process.claimed -= 1;
-        process.served += 1;
-        process.silent = Silent::No;
-        process.head_since = self.now;
-        process.idle_since = self.now;
-        let asked = process.asked_at.take().is_some();
-        self.strikes = 0;
-        let job = &mut self.jobs[number];
-        job.replied = Some(reply);
-        job.worker = None;
-        job.failure = (reply == Reply::Panicked).then_some(Failure::Panic);
-        self.expect_back_off(number);
-        if asked {
-            self.count("reply while asked");
-        }
-        self.feed(Event::Replied { worker, reply })
-    }
-
-    /// Tells of a death, after everything that was written was read.
-    fn bury(&mut self, at: usize) -> Result<(), Violation> {
-        let worker = self.processes[at].id;
-        while let Some(at) = self.find(worker) {
-            let process = &self.processes[at];
-            if process.replies.is_empty() || process.killed_at.is_some() {
-                break;
-            }
-            self.feed_reply(at)?;
-        }
-        let Some(at) = self.find(worker) else { return Ok(()) };
-        let claimed = self.processes[at].claimed > 0;
-        let exit =
-            self.dice.one_of(&[WorkerExit::Code(0), WorkerExit::Signal(9), WorkerExit::Unknown]);
-        let asked = self.processes[at].asked_at.is_some();
-        if asked && claimed && self.processes[at].killed_at.is_none() {
-            self.count("died while asked");
-        }
-        let failed = self.failed;
-        self.mourn(at, exit);
-        if claimed {
-            self.count("event WorkerGone claimed");
-        }
-        let alive =
-            |process: &Process| process.killed_at.is_none() && process.life != Life::Leaving;
-        let hopeless =
-            self.failed > failed.max(2) && !self.processes.iter().any(alive) && !self.shut;
-        self.feed(Event::WorkerGone { worker, exit, claimed })?;
-        let waiting = self.scheduler.queue.len();
-        ensure!(!hopeless || waiting == 0, "{waiting} jobs wait, and no worker can be started");
-        Ok(())
-    }
-
-    /// What a death means, by the world's own reckoning.
-    fn mourn(&mut self, at: usize, exit: WorkerExit) {
-        let process = self.processes.remove(at);
-        self.ghosts.push(process.id);
-        let killed = process.killed_at.is_some();
-        let launch_failed = process.life == Life::Starting && (!killed || process.killed_launch);
-        let died_idle = process.life == Life::Running && !killed && process.claimed == 0;
-        if launch_failed {
-            self.failed += 1;
-        }
-        if launch_failed || died_idle {
-            self.strikes += 1;
-            let wait = match self.strikes {
-                1 => 0,
-                n => (10 << (n - 2).min(10)).min(5000),
-            };
-            let not_before = self.now + Duration::from_millis(wait);
-            self.no_launch_before = self.no_launch_before.max(not_before);
-        }
-        for (position, &number) in process.window.iter().enumerate() {
-            let doomed = self.is_doomed(number);
-            let job = &mut self.jobs[number];
-            job.worker = None;
-            if position < process.claimed {
-                let failure = if doomed { Failure::Timeout } else { Failure::Crash(exit) };
-                job.failure = Some(failure);
-                self.expect_back_off(number);
-            } else if position == 0 && !doomed && !self.shut {
-                if job.moves == 3 {
-                    job.poison_charges += 1;
-                    job.failure = Some(Failure::Crash(exit));
-                    self.count("charged unclaimed");
-                    self.expect_back_off(number);
-                } else {
-                    job.moves += 1;
-                }
-            }
-        }
-    }
-
-    /// A counted attempt ended now: when may the next begin?
-    fn expect_back_off(&mut self, number: usize) {
-        let job = &mut self.jobs[number];
-        let wait = job.terms.retry.delay_after(job.counted());
-        job.not_before = self.now + wait;
-        job.not_after = self.now + wait + wait / 10;
-    }
-
-    // What the hands do.
-
-    pub(super) fn find(&self, worker: WorkerId) -> Option<usize> {
-        self.processes.iter().position(|process| process.id == worker)
-    }
-
-    fn feed(&mut self, event: Event) -> Result<(), Violation> {
-        self.say(|| format!("  event {event:?}"));
-        self.count(match event {
-            Event::Cancel { .. } => "event Cancel",
-            Event::Kill { .. } => "event Kill",
-            Event::WorkerReady { .. } => "event WorkerReady",
-            Event::Replied { reply: Reply::Done, .. } => "event Replied Done",
-            Event::Replied { reply: Reply::Panicked, .. } => "event Replied Panicked",
-            Event::Recalled { .. } => "event Recalled",
-            Event::Awake { .. } => "event Awake",
-            Event::WorkerGone { .. } => "event WorkerGone",
-            Event::Close => "event Close",
-            Event::Shutdown => "event Shutdown",
-        });
-        if event == Event::Close {
-            self.closing = true;
-        }
-        if event == Event::Shutdown {
-            if self.closing && !self.shut && !self.open.is_empty() {
-                self.count("shutdown while closing");
-            }
-            self.shut = true;
-        }
-        let recalled = matches!(event, Event::Recalled { .. });
-        self.tell(event);
-        self.look_at_new_actions()?;
-        if recalled {
-            // It is the drain that feeds these, and goes on.
-            return Ok(());
-        }
-        self.drain()?;
-        self.check()
-    }
-
-    /// Every event goes this way, so that a mutant can have a word.
-    fn tell(&mut self, event: Event) {
-        if let Some(event) = self.sabotage_event(event) {
-            self.scheduler.handle_event(self.now, event.clone());
-            self.sabotage_told(&event);
-            self.sabotage_after();
-        }
-    }
-
-    fn drain(&mut self) -> Result<(), Violation> {
-        while let Some(mut action) = self.scheduler.poll_action() {
-            self.told = self.told.saturating_sub(1);
-            if self.sabotage_action(&mut action) {
-                continue;
-            }
-            self.say(|| format!("    action {action:?}"));
-            self.perform(action)?;
-        }
-        Ok(())
-    }
-
-    /// Checks what depends on the moment of the decision, as long as nothing else has happened.
-    fn look_at_new_actions(&mut self) -> Result<(), Violation> {
-        let old = std::mem::replace(&mut self.told, self.scheduler.actions.len());
-        for action in self.scheduler.actions.range(old.min(self.told)..) {
-            match action {
-                Action::Assign { job, .. } => self.check_nobody_was_passed_over(*job as usize)?,
-                Action::Launch { worker } => self.check_launch_waited(*worker)?,
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn perform(&mut self, action: Action<u64>) -> Result<(), Violation> {
-        match action {
-            Action::Launch { worker } => {
-                self.count("action Launch");
-                self.check_launch(worker)?;
-                let mut process = Process::new(worker, self.now);
-                let dice = &mut self.dice;
-                process.fails_to_start = dice.percent(self.fails);
-                process.hangs = dice.percent(self.fails / 4);
-                process.immortal = dice.percent(15);
-                process.stubborn = dice.percent(10);
-                self.processes.push(process);
-                Ok(())
-            }
-            Action::Assign { worker, job, attempt, timeout, deadline, first } => {
-                self.count("action Assign");
-                let number = job as usize;
-                self.check_assign(worker, number, attempt, first)?;
-                if attempt > 1 && self.jobs[number].not_after > self.jobs[number].not_before {
-                    self.count("back-off");
-                }
-                let job = &mut self.jobs[number];
-                ensure!(timeout == job.terms.timeout, "job {number} is told another timeout");
-                ensure!(
-                    deadline == job.deadline.map(|(at, _)| at),
-                    "job {number} is told another deadline"
-                );
-                job.places_freed += u32::from(first);
-                job.touched = true;
-                job.attempt = attempt;
-                job.worker = Some(worker);
-                job.replied = None;
-                job.failure = None;
-                job.order = self.scheduler.jobs[job.key.index].order;
-                job.order_at = job.counted();
-                let at = self.find(worker).ok_or("assigned to nobody")?;
-                let process = &mut self.processes[at];
-                if process.window.is_empty() {
-                    process.head_since = self.now;
-                }
-                process.window.push_back(number);
-                Ok(())
-            }
-            Action::Recall { worker } => {
-                self.count("action Recall");
-                self.recall(worker)
-            }
-            Action::Ask { worker } => {
-                self.count("action Ask");
-                self.check_ask(worker)?;
-                let at = self.find(worker).ok_or("asked nobody")?;
-                self.processes[at].asked_at = Some(self.now);
-                Ok(())
-            }
-            Action::Stop { worker } => {
-                self.count("action Stop");
-                self.check_stop(worker)?;
-                let at = self.find(worker).ok_or("stopped nobody")?;
-                self.processes[at].life = Life::Leaving;
-                self.processes[at].since = self.now;
-                Ok(())
-            }
-            Action::Kill { worker } => {
-                self.count("action Kill");
-                self.check_kill(worker)?;
-                let at = self.find(worker).ok_or("killed nobody")?;
-                self.processes[at].killed_at = Some(self.now);
-                Ok(())
-            }
-            Action::Resolve { job, ending, attempts, unassigned } => {
-                self.count("action Resolve");
-                let number = job as usize;
-                self.check_resolve(number, &ending, attempts, unassigned)?;
-                let job = &mut self.jobs[number];
-                job.ending = Some(ending);
-                self.open.retain(|&open| open != number);
-                Ok(())
-            }
-        }
-    }
-
-    fn recall(&mut self, worker: WorkerId) -> Result<(), Violation> {
-        let at = self.find(worker).ok_or("recalled from nobody")?;
-        let (now, dies) = (self.now, self.dies);
-        let process = &mut self.processes[at];
-        ensure!(!process.window.is_empty(), "{worker:?} has nothing to recall");
-        if process.replies.is_empty() && self.dice.percent(dies) {
-            self.count("event WorkerGone in place of Recalled");
-            let claimed = self.processes[at].claimed > 0;
-            self.mourn(at, WorkerExit::Signal(11));
-            self.say(|| format!("  gone in place of recalled, claimed {claimed}"));
-            let exit = WorkerExit::Signal(11);
-            self.tell(Event::WorkerGone { worker, exit, claimed });
-            return self.look_at_new_actions();
-        }
-        let process = &mut self.processes[at];
-        process.recalled_at = Some(now);
-        let kept = process.claimed;
-        let back = process.window.split_off(kept);
-        process.owes_awake |= !back.is_empty();
-        if kept == 0 {
-            let head = &self.jobs[back[0]];
-            let timed_out =
-                head.terms.timeout.is_some_and(|timeout| process.head_since + timeout <= now);
-            process.silent = if process.head_since + Duration::from_millis(50) <= now {
-                Silent::Yes
-            } else if timed_out {
-                Silent::Perhaps
-            } else {
-                process.silent
-            };
-            process.idle_since = now;
-            if process.silent == Silent::Yes {
-                self.count("worker found unresponsive");
-            }
-            if timed_out {
-                self.count("timed out unclaimed");
-            }
-            self.count("event Recalled nothing kept");
-        } else if kept > 1 {
-            self.count("event Recalled several kept");
-            let process = &self.processes[at];
-            if process.window.iter().skip(1).any(|&number| self.is_doomed(number)) {
-                self.count("doomed behind an answered job");
-            }
-        }
-        for number in back {
-            self.jobs[number].worker = None;
-        }
-        self.feed(Event::Recalled { worker, kept })
-    }
-
     // What time does.
 
-    fn advance(&mut self, wait: Duration) -> Result<(), Violation> {
+    pub(super) fn advance(&mut self, wait: Duration) -> Result<(), Violation> {
         let target = self.now + wait;
         loop {
             // Nobody leaves a written reply unread for long.
@@ -747,7 +327,7 @@ impl World {
         self.scheduler.poll_timeout().is_some_and(|at| at <= self.now)
     }
 
-    fn fire(&mut self) -> Result<(), Violation> {
+    pub(super) fn fire(&mut self) -> Result<(), Violation> {
         let due = self.is_unattended();
         let given_up =
             |process: &Process| process.killed_at.is_some_and(|at| at + PATIENCE <= self.now);
@@ -772,7 +352,7 @@ impl World {
         self.check_nothing_is_overdue()
     }
 
-    fn come_to_rest(&mut self) -> Result<(), Violation> {
+    pub(super) fn come_to_rest(&mut self) -> Result<(), Violation> {
         if !self.closing && !self.shut {
             let event = if self.dice.percent(70) { Event::Close } else { Event::Shutdown };
             self.feed(event)?;

@@ -1,0 +1,216 @@
+//! The hands: events go in, actions are performed on the model processes.
+
+use std::time::Duration;
+
+use crate::error::WorkerExit;
+
+use super::super::event::{Action, Event, Reply, WorkerId};
+use super::model::{Life, Process, Silent};
+use super::world::World;
+use super::{Violation, ensure};
+
+impl World {
+    pub(super) fn find(&self, worker: WorkerId) -> Option<usize> {
+        self.processes.iter().position(|process| process.id == worker)
+    }
+
+    pub(super) fn feed(&mut self, event: Event) -> Result<(), Violation> {
+        self.say(|| format!("  event {event:?}"));
+        self.count(match event {
+            Event::Cancel { .. } => "event Cancel",
+            Event::Kill { .. } => "event Kill",
+            Event::WorkerReady { .. } => "event WorkerReady",
+            Event::Replied { reply: Reply::Done, .. } => "event Replied Done",
+            Event::Replied { reply: Reply::Panicked, .. } => "event Replied Panicked",
+            Event::Recalled { .. } => "event Recalled",
+            Event::Awake { .. } => "event Awake",
+            Event::WorkerGone { .. } => "event WorkerGone",
+            Event::Close => "event Close",
+            Event::Shutdown => "event Shutdown",
+        });
+        if event == Event::Close {
+            self.closing = true;
+        }
+        if event == Event::Shutdown {
+            if self.closing && !self.shut && !self.open.is_empty() {
+                self.count("shutdown while closing");
+            }
+            self.shut = true;
+        }
+        let recalled = matches!(event, Event::Recalled { .. });
+        self.tell(event);
+        self.look_at_new_actions()?;
+        if recalled {
+            // It is the drain that feeds these, and goes on.
+            return Ok(());
+        }
+        self.drain()?;
+        self.check()
+    }
+
+    /// Every event goes this way, so that a mutant can have a word.
+    pub(super) fn tell(&mut self, event: Event) {
+        if let Some(event) = self.sabotage_event(event) {
+            self.scheduler.handle_event(self.now, event.clone());
+            self.sabotage_told(&event);
+            self.sabotage_after();
+        }
+    }
+
+    pub(super) fn drain(&mut self) -> Result<(), Violation> {
+        while let Some(mut action) = self.scheduler.poll_action() {
+            self.told = self.told.saturating_sub(1);
+            if self.sabotage_action(&mut action) {
+                continue;
+            }
+            self.say(|| format!("    action {action:?}"));
+            self.perform(action)?;
+        }
+        Ok(())
+    }
+
+    /// Checks what depends on the moment of the decision, as long as nothing else has happened.
+    pub(super) fn look_at_new_actions(&mut self) -> Result<(), Violation> {
+        let old = std::mem::replace(&mut self.told, self.scheduler.actions.len());
+        for action in self.scheduler.actions.range(old.min(self.told)..) {
+            match action {
+                Action::Assign { job, .. } => self.check_nobody_was_passed_over(*job as usize)?,
+                Action::Launch { worker } => self.check_launch_waited(*worker)?,
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn perform(&mut self, action: Action<u64>) -> Result<(), Violation> {
+        match action {
+            Action::Launch { worker } => {
+                self.count("action Launch");
+                self.check_launch(worker)?;
+                let mut process = Process::new(worker, self.now);
+                let dice = &mut self.dice;
+                process.fails_to_start = dice.percent(self.fails);
+                process.hangs = dice.percent(self.fails / 4);
+                process.immortal = dice.percent(15);
+                process.stubborn = dice.percent(10);
+                self.processes.push(process);
+                Ok(())
+            }
+            Action::Assign { worker, job, attempt, timeout, deadline, first } => {
+                self.count("action Assign");
+                let number = job as usize;
+                self.check_assign(worker, number, attempt, first)?;
+                if attempt > 1 && self.jobs[number].not_after > self.jobs[number].not_before {
+                    self.count("back-off");
+                }
+                let job = &mut self.jobs[number];
+                ensure!(timeout == job.terms.timeout, "job {number} is told another timeout");
+                ensure!(
+                    deadline == job.deadline.map(|(at, _)| at),
+                    "job {number} is told another deadline"
+                );
+                job.places_freed += u32::from(first);
+                job.touched = true;
+                job.attempt = attempt;
+                job.worker = Some(worker);
+                job.replied = None;
+                job.failure = None;
+                job.order = self.scheduler.jobs[job.key.index].order;
+                job.order_at = job.counted();
+                let at = self.find(worker).ok_or("assigned to nobody")?;
+                let process = &mut self.processes[at];
+                if process.window.is_empty() {
+                    process.head_since = self.now;
+                }
+                process.window.push_back(number);
+                Ok(())
+            }
+            Action::Recall { worker } => {
+                self.count("action Recall");
+                self.recall(worker)
+            }
+            Action::Ask { worker } => {
+                self.count("action Ask");
+                self.check_ask(worker)?;
+                let at = self.find(worker).ok_or("asked nobody")?;
+                self.processes[at].asked_at = Some(self.now);
+                Ok(())
+            }
+            Action::Stop { worker } => {
+                self.count("action Stop");
+                self.check_stop(worker)?;
+                let at = self.find(worker).ok_or("stopped nobody")?;
+                self.processes[at].life = Life::Leaving;
+                self.processes[at].since = self.now;
+                Ok(())
+            }
+            Action::Kill { worker } => {
+                self.count("action Kill");
+                self.check_kill(worker)?;
+                let at = self.find(worker).ok_or("killed nobody")?;
+                self.processes[at].killed_at = Some(self.now);
+                Ok(())
+            }
+            Action::Resolve { job, ending, attempts, unassigned } => {
+                self.count("action Resolve");
+                let number = job as usize;
+                self.check_resolve(number, &ending, attempts, unassigned)?;
+                let job = &mut self.jobs[number];
+                job.ending = Some(ending);
+                self.open.retain(|&open| open != number);
+                Ok(())
+            }
+        }
+    }
+
+    pub(super) fn recall(&mut self, worker: WorkerId) -> Result<(), Violation> {
+        let at = self.find(worker).ok_or("recalled from nobody")?;
+        let (now, dies) = (self.now, self.dies);
+        let process = &mut self.processes[at];
+        ensure!(!process.window.is_empty(), "{worker:?} has nothing to recall");
+        if process.replies.is_empty() && self.dice.percent(dies) {
+            self.count("event WorkerGone in place of Recalled");
+            let claimed = self.processes[at].claimed > 0;
+            self.mourn(at, WorkerExit::Signal(11));
+            self.say(|| format!("  gone in place of recalled, claimed {claimed}"));
+            let exit = WorkerExit::Signal(11);
+            self.tell(Event::WorkerGone { worker, exit, claimed });
+            return self.look_at_new_actions();
+        }
+        let process = &mut self.processes[at];
+        process.recalled_at = Some(now);
+        let kept = process.claimed;
+        let back = process.window.split_off(kept);
+        process.owes_awake |= !back.is_empty();
+        if kept == 0 {
+            let head = &self.jobs[back[0]];
+            let timed_out =
+                head.terms.timeout.is_some_and(|timeout| process.head_since + timeout <= now);
+            process.silent = if process.head_since + Duration::from_millis(50) <= now {
+                Silent::Yes
+            } else if timed_out {
+                Silent::Perhaps
+            } else {
+                process.silent
+            };
+            process.idle_since = now;
+            if process.silent == Silent::Yes {
+                self.count("worker found unresponsive");
+            }
+            if timed_out {
+                self.count("timed out unclaimed");
+            }
+            self.count("event Recalled nothing kept");
+        } else if kept > 1 {
+            self.count("event Recalled several kept");
+            let process = &self.processes[at];
+            if process.window.iter().skip(1).any(|&number| self.is_doomed(number)) {
+                self.count("doomed behind an answered job");
+            }
+        }
+        for number in back {
+            self.jobs[number].worker = None;
+        }
+        self.feed(Event::Recalled { worker, kept })
+    }
+}

@@ -1,0 +1,224 @@
+//! What processes do, and what a death means by the world's own reckoning.
+
+use std::time::Duration;
+
+use crate::error::WorkerExit;
+
+use super::super::event::{Event, Reply};
+use super::model::{Failure, Life, Process, Silent};
+use super::world::World;
+use super::{Violation, ensure};
+
+impl World {
+    /// `kind`: it does its best to come to an end.
+    pub(super) fn let_a_process_act(&mut self, kind: bool) -> Result<(), Violation> {
+        if self.processes.is_empty() {
+            return Ok(());
+        }
+        let at = self.dice.below(self.processes.len() as u64) as usize;
+        self.act(at, kind)
+    }
+
+    pub(super) fn act(&mut self, at: usize, kind: bool) -> Result<(), Violation> {
+        let unattended = self.is_unattended();
+        let (dies, stops) = if kind { (0, 0) } else { (self.dies, self.stops) };
+        let dice = &mut self.dice;
+        let process = &mut self.processes[at];
+        let worker = process.id;
+        if process.killed_at.is_some() {
+            if !process.replies.is_empty() && dice.percent(20) && !unattended {
+                self.count("reply after a kill");
+                self.tell(Event::Replied { worker, reply: Reply::Done });
+                ensure!(self.scheduler.actions.is_empty(), "a reply after a kill had an effect");
+                return self.check();
+            }
+            if !process.immortal && dice.percent(60) {
+                return self.bury(at);
+            }
+            return Ok(());
+        }
+        if process.dead {
+            return if dice.percent(50) { self.bury(at) } else { Ok(()) };
+        }
+        match process.life {
+            Life::Starting => {
+                if process.hangs || !dice.percent(40) {
+                    return Ok(());
+                }
+                if process.fails_to_start {
+                    return self.bury(at);
+                }
+                process.idle_since = self.now;
+                process.life = Life::Running;
+                self.failed = 0;
+                self.feed(Event::WorkerReady { worker })
+            }
+            Life::Leaving => {
+                if process.stopped || process.stubborn || !dice.percent(50) {
+                    return Ok(());
+                }
+                self.bury(at)
+            }
+            Life::Running => {
+                if dice.percent(dies) {
+                    process.dead = true;
+                    self.say(|| format!("{worker:?} dies"));
+                    return Ok(());
+                }
+                if process.stopped {
+                    let wakes = if kind { process.claimed > 0 } else { dice.percent(10) };
+                    process.stopped = !wakes;
+                } else if dice.percent(stops) {
+                    process.stopped = true;
+                }
+                if !process.replies.is_empty() && dice.percent(50) {
+                    return self.feed_reply(at);
+                }
+                if process.stopped {
+                    return Ok(());
+                }
+                if process.owes_awake && dice.percent(60) {
+                    process.owes_awake = false;
+                    process.silent = Silent::No;
+                    if self.scheduler.crew[worker.slot].unresponsive {
+                        process.idle_since = self.now;
+                    }
+                    return self.feed(Event::Awake { worker });
+                }
+                self.work(at)
+            }
+        }
+    }
+
+    /// Finishes the job it runs, or claims the next.
+    pub(super) fn work(&mut self, at: usize) -> Result<(), Violation> {
+        let process = &mut self.processes[at];
+        let worker = process.id;
+        if process.is_running_a_job() {
+            let reply = if self.dice.percent(15) { Reply::Panicked } else { Reply::Done };
+            process.replies.push_back(reply);
+            self.say(|| format!("{worker:?} writes {reply:?}"));
+            return Ok(());
+        }
+        let Some(&number) = process.window.get(process.claimed) else { return Ok(()) };
+        let job = &mut self.jobs[number];
+        if job.poison {
+            process.dead = true;
+            self.say(|| format!("{worker:?} dies of job {number}"));
+            return Ok(());
+        }
+        process.claimed += 1;
+        ensure!(job.ending.is_none(), "job {number} runs after its end");
+        ensure!(job.attempt > job.claimed_attempt, "job {number} runs twice in one attempt");
+        job.claimed_attempt = job.attempt;
+        job.claims += 1;
+        self.say(|| format!("{worker:?} claims {number}"));
+        Ok(())
+    }
+
+    pub(super) fn feed_reply(&mut self, at: usize) -> Result<(), Violation> {
+        let process = &mut self.processes[at];
+        let worker = process.id;
+        let (Some(reply), Some(number)) = (process.replies.pop_front(), process.window.pop_front())
+        else {
+            return Ok(());
+        };
+        process.claimed -= 1;
+        process.served += 1;
+        process.silent = Silent::No;
+        process.head_since = self.now;
+        process.idle_since = self.now;
+        let asked = process.asked_at.take().is_some();
+        self.strikes = 0;
+        let job = &mut self.jobs[number];
+        job.replied = Some(reply);
+        job.worker = None;
+        job.failure = (reply == Reply::Panicked).then_some(Failure::Panic);
+        self.expect_back_off(number);
+        if asked {
+            self.count("reply while asked");
+        }
+        self.feed(Event::Replied { worker, reply })
+    }
+
+    /// Tells of a death, after everything that was written was read.
+    pub(super) fn bury(&mut self, at: usize) -> Result<(), Violation> {
+        let worker = self.processes[at].id;
+        while let Some(at) = self.find(worker) {
+            let process = &self.processes[at];
+            if process.replies.is_empty() || process.killed_at.is_some() {
+                break;
+            }
+            self.feed_reply(at)?;
+        }
+        let Some(at) = self.find(worker) else { return Ok(()) };
+        let claimed = self.processes[at].claimed > 0;
+        let exit =
+            self.dice.one_of(&[WorkerExit::Code(0), WorkerExit::Signal(9), WorkerExit::Unknown]);
+        let asked = self.processes[at].asked_at.is_some();
+        if asked && claimed && self.processes[at].killed_at.is_none() {
+            self.count("died while asked");
+        }
+        let failed = self.failed;
+        self.mourn(at, exit);
+        if claimed {
+            self.count("event WorkerGone claimed");
+        }
+        let alive =
+            |process: &Process| process.killed_at.is_none() && process.life != Life::Leaving;
+        let hopeless =
+            self.failed > failed.max(2) && !self.processes.iter().any(alive) && !self.shut;
+        self.feed(Event::WorkerGone { worker, exit, claimed })?;
+        let waiting = self.scheduler.queue.len();
+        ensure!(!hopeless || waiting == 0, "{waiting} jobs wait, and no worker can be started");
+        Ok(())
+    }
+
+    /// What a death means, by the world's own reckoning.
+    pub(super) fn mourn(&mut self, at: usize, exit: WorkerExit) {
+        let process = self.processes.remove(at);
+        self.ghosts.push(process.id);
+        let killed = process.killed_at.is_some();
+        let launch_failed = process.life == Life::Starting && (!killed || process.killed_launch);
+        let died_idle = process.life == Life::Running && !killed && process.claimed == 0;
+        if launch_failed {
+            self.failed += 1;
+        }
+        if launch_failed || died_idle {
+            self.strikes += 1;
+            let wait = match self.strikes {
+                1 => 0,
+                n => (10 << (n - 2).min(10)).min(5000),
+            };
+            let not_before = self.now + Duration::from_millis(wait);
+            self.no_launch_before = self.no_launch_before.max(not_before);
+        }
+        for (position, &number) in process.window.iter().enumerate() {
+            let doomed = self.is_doomed(number);
+            let job = &mut self.jobs[number];
+            job.worker = None;
+            if position < process.claimed {
+                let failure = if doomed { Failure::Timeout } else { Failure::Crash(exit) };
+                job.failure = Some(failure);
+                self.expect_back_off(number);
+            } else if position == 0 && !doomed && !self.shut {
+                if job.moves == 3 {
+                    job.poison_charges += 1;
+                    job.failure = Some(Failure::Crash(exit));
+                    self.count("charged unclaimed");
+                    self.expect_back_off(number);
+                } else {
+                    job.moves += 1;
+                }
+            }
+        }
+    }
+
+    /// A counted attempt ended now: when may the next begin?
+    pub(super) fn expect_back_off(&mut self, number: usize) {
+        let job = &mut self.jobs[number];
+        let wait = job.terms.retry.delay_after(job.counted());
+        job.not_before = self.now + wait;
+        job.not_after = self.now + wait + wait / 10;
+    }
+}
