@@ -196,9 +196,7 @@ impl Core {
                 Some(cell) => {
                     after.left.push(share.backlog.clone());
                     if cell.put(around.place()) {
-                        let mut cause = Cause::default();
-                        let task = Task { cell, share: Some(share.clone()) };
-                        self.submit(around, task, &mut cause, after);
+                        self.submit_or_refuse(around, cell, &share, after);
                     } else {
                         share.ended(Some(Count::Cancelled), &mut after.wakers);
                         after.cells.push(cell);
@@ -208,6 +206,24 @@ impl Core {
                 None => asked += 1,
             }
             self.shares.push_back(share);
+        }
+    }
+
+    /// A queue does not know how much may travel in which pool.
+    fn submit_or_refuse(
+        &mut self,
+        around: &Around,
+        cell: Arc<Cell>,
+        share: &Arc<Share>,
+        after: &mut After,
+    ) {
+        let (size, limit) = (cell.argument_len() as u64, around.plan.max_payload);
+        let task = Task { cell, share: Some(share.clone()) };
+        if size > limit {
+            let error = task.cell.error(JobErrorKind::PayloadTooLarge { size, limit }, 0);
+            self.settle(task, Err(error), after);
+        } else {
+            self.submit(around, task, &mut Cause::default(), after);
         }
     }
 
@@ -410,6 +426,10 @@ impl Core {
             return after.returned.push((share.clone(), task.cell));
         }
         let outcome = self.outcome(&task.cell, ending, attempts, cause);
+        self.settle(task, outcome, after);
+    }
+
+    fn settle(&mut self, task: Task, outcome: Outcome, after: &mut After) {
         let count = Count::of(&outcome);
         count.add_to(&mut self.totals);
         let leftover = task.cell.finish(outcome, &mut after.wakers);
