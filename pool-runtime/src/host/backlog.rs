@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -14,7 +14,7 @@ use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use super::background;
-use super::cell::{Cell, Holder, Manner, Outcome, Place};
+use super::cell::{Cell, Holder, JobStatus, Manner, Outcome, Place};
 use super::race::{First, race};
 use super::wakers::wake_all;
 use crate::error::JobErrorKind;
@@ -81,7 +81,7 @@ impl Backlog {
         shares.iter().for_each(|share| (share.ring)());
     }
 
-    /// Ends the job at its deadline, if it is still here.
+    /// Ends the job at its deadline, if no pool has it then: a pool looks after that itself.
     fn watch_deadline(self: &Arc<Self>, cell: &Arc<Cell>) {
         let (backlog, cell) = (Arc::downgrade(self), Arc::downgrade(cell));
         background::spawn(async move {
@@ -94,11 +94,8 @@ impl Backlog {
             });
             let due = tokio::time::sleep_until(moment.into());
             if let First::Right(()) = race(ended, due).await {
-                let Some(cell) = cell.upgrade() else { return };
-                if let (Place::Held(_, ticket), Some(backlog)) = (cell.place(), backlog.upgrade()) {
-                    if backlog.remove(&cell, ticket) {
-                        cell.end(JobErrorKind::TimedOut(length));
-                    }
+                if let Some(cell) = cell.upgrade() {
+                    end_outside_of_pools(&cell, &backlog, JobErrorKind::TimedOut(length));
                 }
             }
         });
@@ -236,6 +233,23 @@ impl Backlog {
 
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Ends a job that is in the queue, or in the hands of whoever took it out.
+fn end_outside_of_pools(cell: &Arc<Cell>, backlog: &Weak<Backlog>, kind: JobErrorKind) {
+    while cell.status() != JobStatus::Ended {
+        match cell.place() {
+            Place::Nowhere if cell.end_nowhere(kind.clone()) => return,
+            // It has moved on since we looked.
+            Place::Nowhere => {}
+            Place::Held(_, ticket) => match backlog.upgrade() {
+                Some(backlog) if backlog.remove(cell, ticket) => return cell.end(kind),
+                // Taken out since we looked.
+                _ if matches!(cell.place(), Place::Nowhere) => {}
+                _ => return,
+            },
+        }
     }
 }
 

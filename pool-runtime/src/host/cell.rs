@@ -288,7 +288,7 @@ impl Cell {
     pub(crate) fn give_up(self: &Arc<Self>, manner: Manner) {
         while self.status() != JobStatus::Ended {
             match self.place() {
-                Place::Nowhere if self.end_nowhere() => return,
+                Place::Nowhere if self.end_nowhere(JobErrorKind::Cancelled) => return,
                 Place::Nowhere => {}
                 // If it has moved on since we looked, the next look finds it elsewhere.
                 Place::Held(holder, ticket) => match holder.upgrade() {
@@ -300,8 +300,8 @@ impl Cell {
     }
 
     /// Ends a job that somebody holds outside of any queue and pool. False if it has moved on.
-    fn end_nowhere(&self) -> bool {
-        let outcome = Err(self.error(JobErrorKind::Cancelled, 0));
+    pub(super) fn end_nowhere(&self, kind: JobErrorKind) -> bool {
+        let outcome = Err(self.error(kind, 0));
         let mut wakers = Vec::new();
         let mut slot = self.slot();
         if !matches!(slot.place, Place::Nowhere) {
