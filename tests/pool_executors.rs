@@ -312,3 +312,28 @@ fn a_waker_whose_clone_wake_and_drop_submit_does_no_harm() {
         assert!(WOKEN.load(Ordering::SeqCst) > 0);
     });
 }
+
+#[pool::test]
+fn a_wait_inside_of_a_future_loses_no_wake_up() {
+    isolated(|| {
+        let pool = Pool::new(2).unwrap();
+        for round in 0..50 {
+            let (gate, started) = (scratch(&format!("gate{round}")), scratch("started"));
+            let held = submit!(pool => jobs::hold, &started, &gate);
+            let mut quick = submit!(pool => jobs::echo, round);
+            let mut held = Some(held);
+            pool::block_on(std::future::poll_fn(|cx| {
+                if let Poll::Ready(echo) = Pin::new(&mut quick).poll(cx) {
+                    assert_eq!(echo.unwrap(), round);
+                    return Poll::Ready(());
+                }
+                // While this waits, the other one ends and wakes the outer loop's thread.
+                if let Some(held) = held.take() {
+                    std::fs::write(&gate, "").unwrap();
+                    held.wait().unwrap();
+                }
+                Poll::Pending
+            }));
+        }
+    });
+}

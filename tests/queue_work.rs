@@ -444,3 +444,114 @@ fn a_task_may_push_to_the_queue_that_it_works_on() {
         });
     });
 }
+
+#[pool::test]
+fn work_ends_when_somebody_else_takes_the_last_job() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let (started, gate) = (scratch("started"), scratch("gate"));
+        let busy = submit!(pool => jobs::hold, &started, &gate);
+        wait_until("it runs", || !pids(&started).is_empty());
+        let queue = JobQueue::new();
+        let last = block_on(queue.push(call!(jobs::echo, 7)));
+        let work = in_background(pool.work(&queue));
+        let taken = block_on(queue.pop(LONG)).unwrap();
+        assert_eq!(work.join().unwrap().succeeded, 0);
+        std::fs::write(&gate, "").unwrap();
+        taken.submit(&pool);
+        assert_eq!(last.wait().unwrap(), 7);
+        busy.wait().unwrap();
+    });
+}
+
+#[pool::test]
+fn jobs_that_come_back_find_another_pool_and_take_no_room_twice() {
+    isolated(|| {
+        let (started, gate) = (scratch("started"), scratch("gate"));
+        let queue = JobQueue::bounded(3);
+        let (first, second) = (Pool::new(1).unwrap(), Pool::new(1).unwrap());
+        let busy = submit!(first => jobs::hold, &started, &gate);
+        wait_until("it runs", || !pids(&started).is_empty());
+        let working = in_background(first.work(&queue));
+        let other = in_background(second.work(&queue).linger(LONG));
+        let echoes = push_all(&queue, 0..20);
+        all_echo(echoes);
+        drop(first.shutdown());
+        assert!(busy.wait().unwrap_err().is_pool_closed());
+        working.join().unwrap();
+        all_echo(push_all(&queue, 0..20));
+        queue.close();
+        assert!(other.join().unwrap().succeeded >= 20);
+    });
+}
+
+#[pool::test]
+fn a_bounded_queue_keeps_its_bound_when_jobs_come_back() {
+    isolated(|| {
+        let queue = JobQueue::bounded(2);
+        for _ in 0..3 {
+            // Stopped workers take nothing: what they were given comes back at the shutdown.
+            let pool = Pool::new(2).unwrap();
+            block_on(pool.ready()).unwrap();
+            let workers = proc::children(std::process::id());
+            assert_eq!(workers.len(), 2);
+            workers.iter().for_each(|&pid| jobs::send(pid, rustix::process::Signal::STOP));
+            wait_until("both are stopped", || {
+                workers.iter().all(|&pid| proc::state(pid) == Some('T'))
+            });
+            let jobs: Vec<_> = (0..2).map(|n| block_on(queue.push(call!(jobs::echo, n)))).collect();
+            let mut work = Box::pin(pool.work(&queue));
+            assert!(!nudge(work.as_mut()));
+            wait_until("both were handed out", || queue.is_empty());
+            // Others may have taken the room meanwhile.
+            let late: Vec<_> = (2..4).map(|n| block_on(queue.push(call!(jobs::echo, n)))).collect();
+            drop(pool.shutdown());
+            block_on(work);
+            assert_eq!(queue.count(), 4);
+            assert!(!nudge(std::pin::pin!(queue.push(call!(jobs::echo, 9)))));
+            assert_eq!(queue.clear(), 4);
+            assert!(jobs.into_iter().chain(late).all(|job| job.wait().unwrap_err().is_cancelled()));
+            // Two again, and no third.
+            let full = push_all(&queue, 0..2);
+            assert!(!nudge(std::pin::pin!(queue.push(call!(jobs::echo, 9)))));
+            queue.clear();
+            drop(full);
+        }
+    });
+}
+
+#[pool::test]
+fn a_linger_without_end_ends_with_the_queue() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let queue = JobQueue::new();
+        let job = block_on(queue.push(call!(jobs::echo, 1)));
+        let work = in_background(pool.work(&queue).linger(Duration::MAX));
+        assert_eq!(job.wait().unwrap(), 1);
+        queue.close();
+        assert_eq!(work.join().unwrap().succeeded, 1);
+    });
+}
+
+#[pool::test]
+fn a_cancel_meets_its_job_wherever_it_is_on_the_way() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let (started, gate) = (scratch("started"), scratch("gate"));
+        // The pool's first job: whoever mistakes a job that is nowhere for another one hits it.
+        let first = submit!(pool => jobs::hold, &started, &gate);
+        wait_until("it runs", || !pids(&started).is_empty());
+        let queue = JobQueue::new();
+        for round in 0..200 {
+            let job = block_on(queue.push(call!(jobs::echo, round)));
+            let canceller = job.canceller();
+            let taken = block_on(queue.pop(LONG)).unwrap();
+            let cancels = thread::spawn(move || canceller.cancel());
+            taken.submit(&pool);
+            cancels.join().unwrap();
+            assert!(job.wait().unwrap_err().is_cancelled());
+        }
+        std::fs::write(&gate, "").unwrap();
+        first.wait().unwrap();
+    });
+}

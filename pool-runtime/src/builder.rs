@@ -1,6 +1,6 @@
 //! [`PoolBuilder`]: how a pool differs from the default one.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
@@ -205,11 +205,16 @@ impl PoolBuilder {
             ));
         }
         let workers = self.worker_count()?;
+        self.environment.iter().try_for_each(check_variable)?;
+        self.args.iter().try_for_each(|arg| check_text("args", arg))?;
+        self.name.iter().try_for_each(|name| check_text("name", name.as_ref()))?;
         if self.queue_capacity == 0 {
             return Err(BuildError::new("`queue_capacity(0)` would refuse every job"));
         }
         let program = match self.executable {
-            Some(path) if path.is_file() => Program::Other(path),
+            // Absolute: a bare name would be looked for in `PATH`, a relative one from the
+            // workers' own directory.
+            Some(path) if path.is_file() => Program::Other(absolute(path)?),
             Some(path) => return Err(missing("executable", &path, "no file")),
             None => Program::own()?,
         };
@@ -262,6 +267,32 @@ impl PoolBuilder {
             None => Ok(thread::available_parallelism().map_or(1, |n| n.get() as u32)),
         }
     }
+}
+
+fn absolute(path: PathBuf) -> Result<PathBuf, BuildError> {
+    std::path::absolute(&path)
+        .map_err(|error| BuildError::new(format!("`executable`: {}: {error}", path.display())))
+}
+
+/// What no process can be started with.
+fn check_text(setting: &str, text: &OsStr) -> Result<(), BuildError> {
+    if text.as_encoded_bytes().contains(&0) {
+        return Err(BuildError::new(format!("`{setting}`: {text:?} contains a zero byte")));
+    }
+    Ok(())
+}
+
+fn check_variable(variable: &Variable) -> Result<(), BuildError> {
+    let (key, value) = match variable {
+        Variable::Set(key, value) => (key, Some(value)),
+        Variable::Remove(key) => (key, None),
+        Variable::Clear => return Ok(()),
+    };
+    if key.is_empty() || key.as_encoded_bytes().contains(&b'=') {
+        return Err(BuildError::new(format!("`env`: {key:?} is no name of a variable")));
+    }
+    check_text("env", key)?;
+    value.map_or(Ok(()), |value| check_text("env", value))
 }
 
 fn missing(setting: &str, path: &Path, what: &str) -> BuildError {

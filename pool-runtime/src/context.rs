@@ -71,7 +71,7 @@ impl JobContext {
     /// The context of the job that runs on this thread, deeper in the call stack than its
     /// function; `None` outside of a job and on threads that a job started.
     pub fn current() -> Option<JobContext> {
-        CURRENT.with_borrow(Clone::clone)
+        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
     }
 
     /// The job's id, the same as its handle's.
@@ -181,7 +181,13 @@ impl CancelWatch {
     pub(crate) fn wake_all(&self) {
         let waiting =
             std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        waiting.into_iter().for_each(Waker::wake);
+        for waker in waiting {
+            // A waker is the job's; neither the guard nor the worker's loop ends by its panic.
+            let wake = std::panic::AssertUnwindSafe(|| waker.wake());
+            if let Err(payload) = std::panic::catch_unwind(wake) {
+                std::mem::forget(payload);
+            }
+        }
     }
 }
 

@@ -93,11 +93,12 @@ impl JobQueue {
         if let Some(kind) = refusal {
             return JobHandle::new::<J>(Cell::refused(order, kind));
         }
-        if !backlog.enter().await {
-            return JobHandle::new::<J>(Cell::refused(order, JobErrorKind::QueueClosed));
-        }
+        // Made before the wait: its deadline counts from here.
         let cell = Cell::new(order);
-        backlog.push(cell.clone());
+        match backlog.enter().await {
+            true => backlog.push(cell.clone()),
+            false => cell.end(JobErrorKind::QueueClosed),
+        }
         JobHandle::new::<J>(cell)
     }
 
@@ -234,13 +235,15 @@ impl Future for Work {
         // Registered first, looked at then. The queue before the running jobs: what leaves the one
         // is already counted among the others.
         let _ = share.look(cx);
-        let idle_until = backlog.last_push().max(this.started) + this.linger;
+        // `None`: longer than the clock goes, so only a close ends it.
+        let idle_until = backlog.last_push().max(this.started).checked_add(this.linger);
         let empty = backlog.len() == 0;
         let (over, running, mut report) = share.look(cx);
-        let mut lingers = !over && !backlog.is_closed() && Instant::now() < idle_until;
-        if empty && lingers {
+        let is_time_over = idle_until.is_some_and(|until| until <= Instant::now());
+        let mut lingers = !over && !backlog.is_closed() && !is_time_over;
+        if let (true, Some(until)) = (empty && lingers, idle_until) {
             // Once more at that moment; a push in between moves it.
-            this.timer = host::sleep_until(idle_until).map(Box::pin);
+            this.timer = host::sleep_until(until).map(Box::pin);
             lingers = this.timer.as_mut().is_some_and(|timer| timer.as_mut().poll(cx).is_pending());
         }
         if running > 0 || !over && (!empty || lingers) {
@@ -255,6 +258,7 @@ impl Drop for Work {
     fn drop(&mut self) {
         if let Some(share) = &self.share {
             drop(share.finish());
+            share.backlog.remove_share(share);
         }
     }
 }

@@ -32,6 +32,8 @@ const FAREWELL: usize = 256;
 const RING: usize = 4096;
 const RING_LEN: usize = 64 * 1024;
 const LEN: usize = RING + RING_LEN;
+/// Tries of one recall: more than there are jobs in a window.
+const RECALLS: usize = 10_000;
 
 /// Why a worker left without being told to, where its exit code alone would not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -74,17 +76,21 @@ impl Recorder {
     }
 
     /// Host: takes back every job below `sent` that is not claimed. Returns the seq of the first
-    /// one that came back, `sent` if none did.
-    pub(crate) fn recall(&self, sent: u64) -> u64 {
+    /// one that came back, `sent` if none did; `None` if the worker changes the word more often
+    /// than it can have claimed a job.
+    pub(crate) fn recall(&self, sent: u64) -> Option<u64> {
         let word = self.word(NEXT);
         let mut next = word.load(Ordering::Acquire);
-        while next < sent {
-            match word.compare_exchange_weak(next, sent, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return next,
+        for _ in 0..RECALLS {
+            if next >= sent {
+                return Some(sent);
+            }
+            match word.compare_exchange(next, sent, Ordering::AcqRel, Ordering::Acquire) {
+                Ok(_) => return Some(next),
                 Err(now) => next = now,
             }
         }
-        sent
+        None
     }
 
     /// Host: the seq of the first job that was never claimed.
@@ -142,10 +148,10 @@ mod tests {
         let (host, worker) = both_sides();
         assert!(worker.claim(0));
         assert!(!worker.claim(0));
-        assert_eq!(host.recall(3), 1);
+        assert_eq!(host.recall(3), Some(1));
         assert!(!worker.claim(1) && !worker.claim(2));
         assert!(worker.claim(3));
-        assert_eq!(host.recall(4), 4);
+        assert_eq!(host.recall(4), Some(4));
         assert_eq!(host.next(), 4);
     }
 
@@ -161,7 +167,7 @@ mod tests {
     fn rubbish_in_the_words_does_no_harm() {
         let (host, worker) = both_sides();
         worker.word(NEXT).store(u64::MAX, Ordering::Release);
-        assert_eq!(host.recall(5), 5);
+        assert_eq!(host.recall(5), Some(5));
         worker.word(CANCEL).store(7, Ordering::Release);
         assert!(!worker.is_asked(0));
         worker.word(FAREWELL).store(u64::MAX, Ordering::Release);
@@ -179,7 +185,7 @@ mod tests {
             sent += 2;
             let (claimed, came_back) = thread::scope(|scope| {
                 let claims = scope.spawn(|| (first..sent).filter(|&seq| worker.claim(seq)).count());
-                let came_back = sent - host.recall(sent);
+                let came_back = sent - host.recall(sent).unwrap();
                 (claims.join().unwrap() as u64, came_back)
             });
             assert_eq!(claimed + came_back, 2);

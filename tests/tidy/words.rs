@@ -63,7 +63,7 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         words: &["catch_unwind"],
-        places: &["worker/panic.rs", "host/wakers.rs"],
+        places: &["worker/panic.rs", "host/wakers.rs", "context.rs"],
         why: "a job's panic ends in one place; a waker's panic must not swallow other wakers",
     },
 ];

@@ -4,19 +4,18 @@
 //! and launches go into [`After`].
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Weak};
-use std::time::Instant;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::after::After;
 use super::backlog::{Count, Share};
-use super::cell::{Cell, Holder, JobStatus, Manner, Outcome, Place};
-use super::launch::LaunchPlan;
+use super::cell::{Cell, JobStatus, Manner, Outcome};
 use super::link::{Answer, Link, Said};
+use super::news::{Around, Gone, News};
 use super::seats::{Seats, Task};
 use crate::error::{JobErrorKind, WorkerExit};
 use crate::policy::Terms;
-use crate::scheduler::{Action, Config, Ending, Event, Reply, Scheduler, Time, WorkerId};
+use crate::scheduler::{Action, Config, Ending, Event, JobKey, Reply, Scheduler, Time, WorkerId};
 use crate::stats::WorkReport;
 use crate::wire::{Prelude, WireFault};
 
@@ -32,69 +31,6 @@ pub(super) struct Core {
     pub(super) trouble: Option<Arc<str>>,
     /// Workers that were launched and are not reaped yet.
     pub(super) unreaped: usize,
-}
-
-/// What the core sees of the world.
-pub(super) struct Around {
-    pub(super) plan: LaunchPlan,
-    pub(super) closed: AtomicBool,
-    pub(super) epoch: Instant,
-    /// Where the pool was made: a fork child has copies of everything and owns nothing.
-    pub(super) pid: u32,
-    /// The pool itself.
-    pub(super) holder: Weak<dyn Holder>,
-}
-
-impl Around {
-    pub(super) fn now(&self) -> Time {
-        Time::after_start(self.epoch.elapsed())
-    }
-
-    fn moment(&self, instant: Instant) -> Time {
-        Time::after_start(instant.saturating_duration_since(self.epoch))
-    }
-
-    pub(super) fn is_foreign(&self) -> bool {
-        std::process::id() != self.pid
-    }
-
-    pub(super) fn is_closed(&self) -> bool {
-        self.closed.load(Ordering::Acquire) || self.is_foreign()
-    }
-
-    /// Where a job of this pool is.
-    pub(super) fn place(&self) -> Place {
-        Place::Held(self.holder.clone(), 0)
-    }
-}
-
-/// Something that happened.
-pub(super) enum News {
-    Submit(Arc<Cell>),
-    GiveUp(Arc<Cell>, Manner),
-    Attach(Arc<Share>),
-    Launched(Arc<Link>),
-    Ready(WorkerId),
-    Answers(Arc<Link>, Vec<Answer>),
-    Gone(Gone),
-    /// A worker that was launched is gone from the system too.
-    Reaped,
-    /// Time has passed, or a queue has new jobs.
-    Look,
-    Close,
-    Shutdown,
-}
-
-/// A worker's end.
-pub(super) struct Gone {
-    pub(super) worker: WorkerId,
-    /// `None` if no process ever came to be.
-    pub(super) link: Option<Arc<Link>>,
-    pub(super) exit: WorkerExit,
-    /// Who it was, and what the exit alone does not say.
-    pub(super) detail: String,
-    /// It had not greeted.
-    pub(super) in_launch: bool,
 }
 
 /// What an action may need to know of the news that caused it.
@@ -127,13 +63,14 @@ impl Core {
                 self.submit(around, Task { cell, share: None }, &mut cause, after);
             }
             News::GiveUp(cell, manner) => {
-                let job = cell.key();
                 if cell.status() != JobStatus::Ended {
-                    let event = match manner {
-                        Manner::Cancel => Event::Cancel { job },
-                        Manner::Kill => Event::Kill { job },
-                    };
-                    self.handle(around, event, &mut cause, after);
+                    match cell.key() {
+                        Some(job) => self.give_up(around, job, manner, &mut cause, after),
+                        None => {
+                            cell.note_given_up(manner);
+                            after.lost.push((cell.clone(), manner));
+                        }
+                    }
                 }
                 after.cells.push(cell);
             }
@@ -142,6 +79,9 @@ impl Core {
                     after.wakers.extend(share.finish());
                 } else {
                     share.backlog.add_share(share.clone());
+                    // What changed before it was known there has to be looked at.
+                    after.wakers.extend(share.take_waker());
+                    self.shares.retain(|share| !share.is_over());
                     self.shares.push_back(share);
                 }
             }
@@ -168,6 +108,7 @@ impl Core {
             News::Gone(gone) => self.gone(around, gone, after),
             News::Reaped => self.unreaped = self.unreaped.saturating_sub(1),
             News::Look => {
+                around.look_is_due.store(false, Ordering::SeqCst);
                 self.scheduler.handle_timeout(around.now());
                 self.act(around, &mut cause, after);
             }
@@ -237,9 +178,27 @@ impl Core {
         let terms = own.map(|own| Arc::new(Terms::resolve(*own, &self.defaults)));
         let deadline = cell.deadline.map(|(moment, length)| (around.moment(moment), length));
         let key = self.scheduler.submit(around.now(), task, terms, deadline);
-        cell.set_key(key);
-        after.cells.push(cell);
+        cell.set_key(Some(key));
         self.act(around, cause, after);
+        if let Some(manner) = cell.given_up() {
+            self.give_up(around, key, manner, cause, after);
+        }
+        after.cells.push(cell);
+    }
+
+    fn give_up(
+        &mut self,
+        around: &Around,
+        job: JobKey,
+        manner: Manner,
+        cause: &mut Cause,
+        after: &mut After,
+    ) {
+        let event = match manner {
+            Manner::Cancel => Event::Cancel { job },
+            Manner::Kill => Event::Kill { job },
+        };
+        self.handle(around, event, cause, after);
     }
 
     fn answer(
@@ -423,6 +382,7 @@ impl Core {
         after: &mut After,
     ) {
         if let (Some(share), Ending::PoolClosed, 0) = (&task.share, &ending, attempts) {
+            task.cell.set_key(None);
             return after.returned.push((share.clone(), task.cell));
         }
         let outcome = self.outcome(&task.cell, ending, attempts, cause);

@@ -8,9 +8,9 @@ use std::task::Waker;
 use tokio::sync::Semaphore;
 
 use super::backlog::{Backlog, Share};
-use super::cell::{Cell, Leftover};
+use super::cell::{Cell, Leftover, Manner};
 use super::seats::Task;
-use super::wakers::wake_all;
+use super::wakers::{shield, wake_all};
 use crate::scheduler::WorkerId;
 
 #[derive(Default)]
@@ -24,6 +24,8 @@ pub(crate) struct After {
     pub(super) permits: usize,
     /// Queues that a job has left.
     pub(super) left: Vec<Arc<Backlog>>,
+    /// Jobs to be given up that the core does not have: on their way to it, or from it.
+    pub(super) lost: Vec<(Arc<Cell>, Manner)>,
     /// Workers to be started.
     pub(super) launches: Vec<WorkerId>,
     /// Jobs that had not started and go back to the front of their queues, in their order.
@@ -35,7 +37,7 @@ impl After {
     pub(super) fn settle(self, room: &Semaphore) {
         let After { mut wakers, leftovers, cells, tasks, permits, left, returned, .. } = self;
         if permits > 0 {
-            room.add_permits(permits);
+            shield(|| room.add_permits(permits));
         }
         left.iter().for_each(|backlog| backlog.leave());
         give_back(returned, &mut wakers);

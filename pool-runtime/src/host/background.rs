@@ -4,10 +4,11 @@
 //! One thread, started at the first need; it sleeps as long as nothing is due.
 
 use std::future::Future;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle};
+use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Ready when its time has come.
 pub(crate) type Timer = tokio::time::Sleep;
@@ -20,11 +21,44 @@ pub(crate) fn handle() -> Option<Handle> {
     if let Some(handle) = &*slot {
         return Some(handle.clone());
     }
-    let runtime = Builder::new_current_thread().enable_all().build().ok()?;
-    let handle = runtime.handle().clone();
+    let runtime = OwnedRuntime::new().ok()?;
+    let handle = runtime.handle();
     let run = move || runtime.block_on(std::future::pending::<()>());
     std::thread::Builder::new().name("pool-timer".to_owned()).spawn(run).ok()?;
     Some(slot.insert(handle).clone())
+}
+
+/// A runtime for one thread. It may be dropped anywhere, also where the thread for it could not be
+/// made and its maker is itself inside a runtime: tokio's own type would panic there.
+pub(super) struct OwnedRuntime(Option<Runtime>);
+
+impl OwnedRuntime {
+    pub(super) fn new() -> io::Result<OwnedRuntime> {
+        Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map(|runtime| OwnedRuntime(Some(runtime)))
+    }
+
+    pub(super) fn handle(&self) -> Handle {
+        self.runtime().handle().clone()
+    }
+
+    pub(super) fn block_on<F: Future>(&self, future: F) -> F::Output {
+        self.runtime().block_on(future)
+    }
+
+    fn runtime(&self) -> &Runtime {
+        self.0.as_ref().expect("taken by the drop only")
+    }
+}
+
+impl Drop for OwnedRuntime {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.0.take() {
+            runtime.shutdown_background();
+        }
+    }
 }
 
 /// Runs `task` there.

@@ -16,7 +16,7 @@ use tokio::sync::{Notify, Semaphore};
 use super::background;
 use super::cell::{Cell, Holder, JobStatus, Manner, Outcome, Place};
 use super::race::{First, race};
-use super::wakers::wake_all;
+use super::wakers::{shield, wake_all};
 use crate::error::JobErrorKind;
 use crate::stats::WorkReport;
 
@@ -34,6 +34,8 @@ struct State {
     /// No handle of the queue is left.
     orphaned: bool,
     last_push: Instant,
+    /// Jobs that came back when their room was taken already.
+    debt: usize,
     shares: Vec<Arc<Share>>,
 }
 
@@ -44,6 +46,7 @@ impl Backlog {
             closed: false,
             orphaned: false,
             last_push: Instant::now(),
+            debt: 0,
             shares: Vec::new(),
         };
         let room = capacity.map(|n| Semaphore::new(n.clamp(1, Semaphore::MAX_PERMITS)));
@@ -77,7 +80,7 @@ impl Backlog {
             self.watch_deadline(&cell);
         }
         drop(cell);
-        self.arrivals.notify_one();
+        shield(|| self.arrivals.notify_one());
         shares.iter().for_each(|share| (share.ring)());
     }
 
@@ -113,10 +116,19 @@ impl Backlog {
         }
     }
 
-    /// Gives one job's room to whoever waits for it. Wakes: not to be called under a lock.
+    /// Gives one job's room to whoever waits for it, and lets every `Work` look whether it is done
+    /// if this was the last one. Wakes: not to be called under a lock.
     pub(super) fn leave(&self) {
-        if let Some(room) = &self.room {
-            room.add_permits(1);
+        let mut state = self.state();
+        let is_empty = state.jobs.is_empty();
+        let is_owed = state.debt > 0;
+        state.debt = state.debt.saturating_sub(1);
+        drop(state);
+        if let Some(room) = self.room.as_ref().filter(|_| !is_owed) {
+            shield(|| room.add_permits(1));
+        }
+        if is_empty {
+            self.tell_shares();
         }
     }
 
@@ -145,7 +157,6 @@ impl Backlog {
         state.jobs.remove(&ticket);
         drop(state);
         self.leave();
-        self.tell_shares();
         true
     }
 
@@ -157,6 +168,7 @@ impl Backlog {
     /// Puts jobs back to the front, in their order.
     pub(super) fn give_back(self: &Arc<Self>, cells: Vec<Arc<Cell>>) {
         let mut refused = Vec::new();
+        let mut inserted = 0;
         let mut state = self.state();
         for cell in cells.into_iter().rev() {
             let ticket = state.jobs.first_key_value().map_or(0, |(first, _)| first - 1);
@@ -164,13 +176,20 @@ impl Backlog {
                 refused.push(cell);
             } else if cell.put(self.place(ticket)) {
                 state.jobs.insert(ticket, cell);
+                inserted += 1;
             }
         }
+        // Their room may be taken by others by now: the next ones to leave give none back then.
+        if let Some(room) = &self.room {
+            state.debt += inserted - room.forget_permits(inserted);
+        }
+        let shares = state.shares.clone();
         drop(state);
         for cell in refused {
             cell.end(JobErrorKind::Cancelled);
         }
-        self.arrivals.notify_one();
+        (0..inserted).for_each(|_| shield(|| self.arrivals.notify_one()));
+        shares.iter().for_each(|share| (share.ring)());
     }
 
     /// Drops every job; their handles resolve as cancelled. Returns how many.
@@ -181,7 +200,6 @@ impl Backlog {
             self.leave();
             cell.end(JobErrorKind::Cancelled);
         }
-        self.tell_shares();
         count
     }
 
@@ -193,9 +211,9 @@ impl Backlog {
     pub(crate) fn close(&self) {
         self.state().closed = true;
         if let Some(room) = &self.room {
-            room.close();
+            shield(|| room.close());
         }
-        self.arrivals.notify_waiters();
+        shield(|| self.arrivals.notify_waiters());
         self.tell_shares();
     }
 
@@ -221,7 +239,7 @@ impl Backlog {
         self.state().shares.push(share);
     }
 
-    pub(super) fn remove_share(&self, share: &Arc<Share>) {
+    pub(crate) fn remove_share(&self, share: &Arc<Share>) {
         self.state().shares.retain(|other| !Arc::ptr_eq(other, share));
     }
 
@@ -372,7 +390,7 @@ impl Share {
         seen
     }
 
-    fn take_waker(&self) -> Option<Waker> {
+    pub(super) fn take_waker(&self) -> Option<Waker> {
         self.state().waker.take()
     }
 

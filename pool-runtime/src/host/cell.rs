@@ -53,13 +53,16 @@ pub(crate) struct Order {
     pub(crate) options: Option<Box<JobOptions>>,
 }
 
+/// No scheduler holds the job.
+const NO_KEY: u64 = u64::MAX;
+
 /// How a job is given up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Manner {
     /// With its grace period.
-    Cancel,
+    Cancel = 1,
     /// At once.
-    Kill,
+    Kill = 2,
 }
 
 pub(crate) struct Cell {
@@ -74,6 +77,8 @@ pub(crate) struct Cell {
     /// It holds a place in its pool's queue.
     permit: AtomicBool,
     key: AtomicU64,
+    /// How it was given up while no core had it.
+    given_up: AtomicU8,
     slot: Mutex<Slot>,
 }
 
@@ -145,7 +150,8 @@ impl Cell {
             deadline,
             status: AtomicU8::new(status as u8),
             permit: AtomicBool::new(false),
-            key: AtomicU64::new(0),
+            key: AtomicU64::new(NO_KEY),
+            given_up: AtomicU8::new(0),
             slot: Mutex::new(slot),
         })
     }
@@ -165,16 +171,29 @@ impl Cell {
         }
     }
 
-    /// Under the core's lock only.
-    pub(super) fn set_key(&self, key: JobKey) {
-        let key = u64::from(key.generation) << 32 | u64::from(key.index);
+    /// Under the core's lock only: `None` when the job leaves the scheduler and goes on elsewhere.
+    pub(super) fn set_key(&self, key: Option<JobKey>) {
+        let key = key.map_or(NO_KEY, |key| u64::from(key.generation) << 32 | u64::from(key.index));
         self.key.store(key, Ordering::Relaxed);
     }
 
-    /// Under the core's lock only, and once it was submitted.
-    pub(super) fn key(&self) -> JobKey {
+    /// Under the core's lock only.
+    pub(super) fn key(&self) -> Option<JobKey> {
         let key = self.key.load(Ordering::Relaxed);
-        JobKey { index: key as u32, generation: (key >> 32) as u32 }
+        (key != NO_KEY).then_some(JobKey { index: key as u32, generation: (key >> 32) as u32 })
+    }
+
+    /// Notes that the job is given up, for whoever gets it next.
+    pub(super) fn note_given_up(&self, manner: Manner) {
+        self.given_up.fetch_max(manner as u8, Ordering::SeqCst);
+    }
+
+    pub(super) fn given_up(&self) -> Option<Manner> {
+        match self.given_up.load(Ordering::SeqCst) {
+            0 => None,
+            1 => Some(Manner::Cancel),
+            _ => Some(Manner::Kill),
+        }
     }
 
     pub(crate) fn hold_permit(&self) {

@@ -21,17 +21,21 @@ use std::time::Instant;
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
-use super::act::{Around, Core, News};
+use super::act::Core;
 use super::after::After;
 use super::backlog::Share;
 use super::cell::{Cell, Holder, Manner, Place};
 use super::latch::Latch;
 use super::launch::LaunchPlan;
+use super::news::{Around, News};
+use super::wakers::shield;
 use crate::scheduler::{Config, Readiness, Time, WorkerId};
 use crate::stats::WorkReport;
 
 /// What a submitting thread does for others before it leaves the rest to the driver.
 const COMBINE: usize = 64;
+/// What the driver does before it looks after its other tasks.
+const DRIVER_COMBINE: usize = 4096;
 
 /// One pool of worker processes.
 pub(crate) struct Host {
@@ -78,6 +82,7 @@ impl Host {
             around: Around {
                 plan,
                 closed: AtomicBool::new(false),
+                look_is_due: AtomicBool::new(false),
                 epoch: Instant::now(),
                 pid: std::process::id(),
                 holder: me.clone(),
@@ -122,40 +127,47 @@ impl Host {
 
     /// A queue has new jobs.
     pub(crate) fn look(&self) {
-        if !self.is_foreign() {
+        if !self.is_foreign() && !self.around.look_is_due.swap(true, Ordering::SeqCst) {
             self.enter(News::Look);
         }
     }
 
     /// Starts to work on the share's queue.
     pub(crate) fn attach(&self, share: Arc<Share>) {
-        self.enter(News::Attach(share));
+        if self.is_foreign() {
+            drop(share.finish());
+        } else {
+            self.enter(News::Attach(share));
+        }
     }
 
     /// Refuses new jobs from here on and stops when the accepted ones have ended. Returns what
     /// was counted before.
     pub(crate) fn close(&self) -> WorkReport {
+        if self.is_foreign() {
+            return WorkReport::default();
+        }
         let before = self.totals();
         self.around.closed.store(true, Ordering::Release);
-        self.room.close();
-        if !self.is_foreign() {
-            self.enter(News::Close);
-        }
+        shield(|| self.room.close());
+        self.enter(News::Close);
         before
     }
 
     /// Ends everything now.
     pub(crate) fn shutdown(&self) {
-        self.around.closed.store(true, Ordering::Release);
-        self.room.close();
-        if !self.is_foreign() {
-            self.enter(News::Shutdown);
+        if self.is_foreign() {
+            return;
         }
+        self.around.closed.store(true, Ordering::Release);
+        shield(|| self.room.close());
+        self.enter(News::Shutdown);
     }
 
     /// How the jobs that have ended so far did so.
     pub(crate) fn totals(&self) -> WorkReport {
-        self.lock().core.totals
+        // The lock of a fork child may have been held by a thread that it does not have.
+        if self.is_foreign() { WorkReport::default() } else { self.lock().core.totals }
     }
 
     /// Whether every worker has been up, and if not, why; registers `cx` while that is open.
@@ -224,7 +236,7 @@ impl Host {
             self.driver_waiting.store(true, Ordering::SeqCst);
             let mut inner = self.lock();
             self.driver_waiting.store(false, Ordering::SeqCst);
-            self.drain(&mut inner, usize::MAX, &mut after);
+            let grant = self.drain(&mut inner, DRIVER_COMBINE, &mut after);
             if let Some(news) = news.take() {
                 self.feed(&mut inner, news, &mut after);
             }
@@ -234,6 +246,11 @@ impl Host {
             let next = inner.armed;
             self.leave(inner, &mut after);
             if self.mail.load(Ordering::SeqCst) == 0 {
+                break next;
+            }
+            if grant == 0 {
+                // There are replies to be read, too.
+                self.bell.notify_one();
                 break next;
             }
         };
@@ -305,7 +322,14 @@ impl Host {
             drop(launches);
             self.bell.notify_one();
         }
+        let lost = std::mem::take(&mut after.lost);
         after.settle(&self.room);
+        for (cell, manner) in lost {
+            // If it is on its way to this pool, the pool finds the note with it.
+            if !self.around.is_here(&cell.place()) {
+                cell.give_up(manner);
+            }
+        }
     }
 
     /// Feeds at most `grant` entries of the inbox; returns what is left of the grant.

@@ -11,11 +11,13 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use super::act::{Gone, News};
+use super::background::OwnedRuntime;
 use super::core::Host;
-use super::link::{Answer, Link};
+use super::link::{Answer, Link, Said};
+use super::news::{Gone, News};
 use super::race::{First, race};
 use crate::error::WorkerExit;
+use crate::os;
 use crate::scheduler::WorkerId;
 use crate::wire::{Frame, FrameReader, Hello, ToHost, Welcome, WireFault};
 
@@ -35,8 +37,8 @@ const TEXT_ROOM: u64 = 512 * 1024;
 
 /// Starts the driver of `host`.
 pub(crate) fn start(host: &Arc<Host>) -> io::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    host.set_runtime(runtime.handle().clone());
+    let runtime = OwnedRuntime::new()?;
+    host.set_runtime(runtime.handle());
     let host = host.clone();
     let name = "pool-driver".to_owned();
     std::thread::Builder::new().name(name).spawn(move || {
@@ -85,6 +87,7 @@ async fn life(host: &Host, worker: WorkerId) {
         reader: FrameReader::new(host.around.plan.max_payload.max(TEXT_ROOM)),
         welcome,
         is_ready: false,
+        pokes: 0,
     };
     let ended = desk.serve(host, &link).await;
     if ended == Ended::Channel {
@@ -106,8 +109,16 @@ async fn life(host: &Host, worker: WorkerId) {
     };
     let farewell = || link.recorder.farewell().map(|farewell| farewell.to_string());
     let verdict = link.verdict().or_else(farewell);
-    // The signal is ours, or the code is: neither says anything of the job.
-    let exit = if verdict.is_some() { WorkerExit::Unknown } else { exit };
+    // The signal is ours, or the code is: neither says anything of the job. Any other exit was its
+    // own, before we came to it.
+    let exit = match exit {
+        WorkerExit::Signal(os::KILLED_BY_US) | WorkerExit::Code(os::EXIT_BROKEN)
+            if verdict.is_some() =>
+        {
+            WorkerExit::Unknown
+        }
+        exit => exit,
+    };
     let who = format!("worker {}, pid {}", worker.slot, link.process.id());
     let detail = verdict.map_or_else(|| who.clone(), |verdict| format!("{who}: {verdict}"));
     host.enter_as_driver(News::Gone(Gone {
@@ -144,6 +155,8 @@ struct Desk {
     welcome: Welcome,
     /// It has greeted.
     is_ready: bool,
+    /// One for each recalled frame at most.
+    pokes: u64,
 }
 
 /// What came of some reads.
@@ -211,13 +224,23 @@ impl Desk {
     ) -> Result<(), String> {
         loop {
             let is_ready = self.is_ready;
-            let check =
-                |header: &_| if is_ready { link.check(header) } else { Hello::check(header) };
+            let limit = host.around.plan.max_payload;
+            let check = |header: &_| match is_ready {
+                true => link.check(header, limit),
+                false => Hello::check(header),
+            };
             let Some(frame) = self.reader.next(check).map_err(|fault| fault.to_string())? else {
                 return Ok(());
             };
             if self.is_ready {
-                answers.push(Answer::read(frame).map_err(|fault| fault.to_string())?);
+                let answer = Answer::read(frame).map_err(|fault| fault.to_string())?;
+                if matches!(answer.said, Said::Awake) {
+                    self.pokes += 1;
+                    if self.pokes > link.sent() {
+                        return Err(WireFault::Unexpected("more pokes than frames").to_string());
+                    }
+                }
+                answers.push(answer);
             } else {
                 self.greet(&frame)?;
                 self.is_ready = true;

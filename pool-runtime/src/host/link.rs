@@ -169,9 +169,14 @@ impl Link {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
-                // The worker is gone; its death is noticed elsewhere.
-                Err(_) => {
+                Err(error) => {
                     out.frames.clear();
+                    // The worker is gone, and its death is noticed elsewhere; or else the frame is
+                    // cut off, and nothing that is written behind it would be understood.
+                    use io::ErrorKind::{BrokenPipe, ConnectionReset};
+                    if !matches!(error.kind(), BrokenPipe | ConnectionReset) {
+                        self.condemn(format!("writing to it failed: {error}"));
+                    }
                     return true;
                 }
             }
@@ -182,11 +187,20 @@ impl Link {
     /// Takes back every job that was not claimed: returns the seq of the first. Under the core's
     /// lock, as `run`.
     pub(super) fn recall(&self) -> u64 {
-        let first = self.recorder.recall(self.sent.load(Ordering::Relaxed));
+        let sent = self.sent.load(Ordering::Relaxed);
+        let first = self.recorder.recall(sent).unwrap_or_else(|| {
+            self.condemn("it scribbles in the recorder".to_owned());
+            sent
+        });
         // What the worker would only pass over need not be written, unless it was begun.
         let recalled = |frame: &OutFrame| frame.seq.is_some_and(|seq| seq >= first);
         self.out().frames.retain(|frame| frame.written > 0 || !recalled(frame));
         first
+    }
+
+    /// How many jobs were sent.
+    pub(super) fn sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
     }
 
     /// Whether job `seq` was started, as far as the recorder says.
@@ -205,8 +219,10 @@ impl Link {
     }
 
     /// Checks a header before its body is awaited.
-    pub(super) fn check(&self, header: &Header<ToHost>) -> Result<(), WireFault> {
+    pub(super) fn check(&self, header: &Header<ToHost>, limit: u64) -> Result<(), WireFault> {
+        let len = u64::from(header.len);
         match header.kind {
+            ToHost::Done if len > limit => Err(WireFault::Length { len, limit }),
             ToHost::Done | ToHost::Failed | ToHost::Panicked | ToHost::Poke => {
                 let seq = header.seq;
                 let due = seq < self.sent.load(Ordering::Relaxed);

@@ -16,6 +16,7 @@ mod driver;
 mod latch;
 mod launch;
 mod link;
+mod news;
 mod race;
 mod seats;
 mod wakers;

@@ -19,27 +19,37 @@ pub(crate) fn wake_all(wakers: Vec<Waker>) {
     if wakers.is_empty() {
         return;
     }
-    let nested = PENDING.with_borrow_mut(|pending| match pending {
+    let mut wakers = Some(VecDeque::from(wakers));
+    let nested = PENDING.try_with(|pending| match &mut *pending.borrow_mut() {
         Some(pending) => {
-            pending.extend(wakers);
+            pending.extend(wakers.take().into_iter().flatten());
             true
         }
         none => {
-            *none = Some(wakers.into());
+            *none = wakers.take();
             false
         }
     });
-    if nested {
-        return;
-    }
-    while let Some(waker) = PENDING.with_borrow_mut(|pending| pending.as_mut()?.pop_front()) {
-        let wake = std::panic::AssertUnwindSafe(|| waker.wake());
-        if let Err(payload) = std::panic::catch_unwind(wake) {
-            // The payload is the user's too, and may panic when it is dropped.
-            std::mem::forget(payload);
+    match nested {
+        Ok(true) => {}
+        Ok(false) => {
+            let next = || PENDING.with_borrow_mut(|pending| pending.as_mut()?.pop_front());
+            while let Some(waker) = next() {
+                shield(|| waker.wake());
+            }
+            PENDING.set(None);
         }
+        // This thread is ending, and its lists are gone.
+        Err(_) => wakers.into_iter().flatten().for_each(|waker| shield(|| waker.wake())),
     }
-    PENDING.set(None);
+}
+
+/// Runs what may wake a task; a panic of its waker ends here.
+pub(crate) fn shield(wakes: impl FnOnce()) {
+    if let Err(payload) = std::panic::catch_unwind(std::panic::AssertUnwindSafe(wakes)) {
+        // The payload is the user's too, and may panic when it is dropped.
+        std::mem::forget(payload);
+    }
 }
 
 #[cfg(test)]

@@ -19,5 +19,11 @@ pub(crate) use unix::{
 /// The environment variable that tells a process it is a worker: protocol version and host pid.
 pub(crate) const WORKER_VARIABLE: &str = "POOL_WORKER";
 
+/// The signal of [`Process::kill`].
+pub(crate) const KILLED_BY_US: i32 = 9;
+
+/// The exit code of a worker that cannot go on (`EX_SOFTWARE` of sysexits.h).
+pub(crate) const EXIT_BROKEN: i32 = 70;
+
 /// What [`adopt`] says of a worker whose host ended while it started.
 pub(crate) const HOST_GONE: &str = "its host is gone";

@@ -13,6 +13,3 @@ mod serve;
 mod start;
 
 pub(crate) use start::serve_if_worker;
-
-/// The worker could not start, or its host speaks in riddles (`EX_SOFTWARE` of sysexits.h).
-const EXIT_BROKEN: i32 = 70;

@@ -12,9 +12,13 @@ use std::panic::PanicHookInfo;
 
 use crate::wire::PanicReport;
 
+/// How many panics of one job are remembered.
+const NOTES: usize = 8;
+
 thread_local! {
     static IN_JOB: Cell<bool> = const { Cell::new(false) };
-    static NOTED: RefCell<Option<PanicReport>> = const { RefCell::new(None) };
+    /// Of this job, the caught ones too; the last few.
+    static NOTED: RefCell<Vec<PanicReport>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Puts the hook in place. `last_words` is called where the panic aborts the process.
@@ -28,8 +32,12 @@ pub(super) fn install(last_words: impl Fn(PanicReport) + Send + Sync + 'static) 
         if cfg!(panic = "abort") {
             last_words(report);
         } else {
-            // A second panic while the first one unwinds aborts; the first one is the reason.
-            NOTED.with_borrow_mut(|noted| noted.get_or_insert(report).message.len());
+            NOTED.with_borrow_mut(|noted| {
+                if noted.len() == NOTES {
+                    noted.remove(0);
+                }
+                noted.push(report);
+            });
         }
     }));
 }
@@ -43,8 +51,10 @@ pub(super) fn catch<T>(job: impl FnOnce() -> T) -> Result<T, PanicReport> {
     result.map_err(|payload| {
         let message = message_of(&*payload);
         drop_payload(payload);
-        // Without a note the panic was resumed, or the user's hook replaced ours.
-        noted.unwrap_or(PanicReport { message, ..PanicReport::default() })
+        // A job may have caught panics before. Without a note this one was resumed, or the user's
+        // hook replaced ours.
+        let note = noted.into_iter().rfind(|note| note.message == message);
+        note.unwrap_or(PanicReport { message, ..PanicReport::default() })
     })
 }
 

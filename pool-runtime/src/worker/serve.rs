@@ -14,7 +14,7 @@ use std::time::Instant;
 
 use tokio::runtime::Runtime;
 
-use super::{EXIT_BROKEN, panic};
+use super::panic;
 use crate::context::{About, CancelWatch, JobContext, Running};
 use crate::os::{self, ChannelEnd};
 use crate::recorder::Farewell;
@@ -129,7 +129,7 @@ impl Worker {
     /// Leaves, and leaves word why.
     fn part(&self, farewell: Farewell) -> ! {
         self.watch.recorder.say_farewell(farewell);
-        os::leave(EXIT_BROKEN)
+        os::leave(os::EXIT_BROKEN)
     }
 
     fn reply(&self, seq: u64, micros: u16, outcome: Outcome) {
@@ -169,7 +169,7 @@ impl Replies {
         if self.channel.write_all(&header.encode(), body).is_err() {
             // Or the host is gone, which the guard is about to notice.
             self.watch.recorder.say_farewell(Farewell::ChannelLost);
-            os::leave(EXIT_BROKEN)
+            os::leave(os::EXIT_BROKEN)
         }
     }
 }

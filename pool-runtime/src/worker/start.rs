@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{EXIT_BROKEN, guard, panic, serve};
+use super::{guard, panic, serve};
 use crate::context::CancelWatch;
 use crate::os::{self, Adopted, Adoption, Nudge};
 use crate::recorder::Recorder;
@@ -20,7 +20,7 @@ pub(crate) fn serve_if_worker() {
             if reason != os::HOST_GONE {
                 eprintln!("this process was told to be a pool worker, but {reason}");
             }
-            os::leave(EXIT_BROKEN)
+            os::leave(os::EXIT_BROKEN)
         }
     };
     os::forget_environment();
@@ -28,7 +28,7 @@ pub(crate) fn serve_if_worker() {
         Ok(worker) => worker.serve(),
         Err(reason) => {
             eprintln!("a pool worker could not start: {reason}");
-            os::leave(EXIT_BROKEN)
+            os::leave(os::EXIT_BROKEN)
         }
     }
 }
@@ -64,7 +64,7 @@ fn start(adopted: Adopted) -> Result<serve::Worker, String> {
     match hello.trouble {
         None => Ok(worker),
         // The host has the reason and tells it.
-        Some(_) => os::leave(EXIT_BROKEN),
+        Some(_) => os::leave(os::EXIT_BROKEN),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The two ends of a channel: `interprocess` streams over a socket pair that has no name, so
 //! nobody else can connect, nothing is left behind and there is nothing to accept.
 
-use std::io::{self, IoSlice, Write};
+use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
@@ -35,7 +35,7 @@ pub(super) fn send_welcome(
         return Err(io::Error::other("too many descriptors for a welcome"));
     }
     let parts = [IoSlice::new(welcome)];
-    let sent = rustix::net::sendmsg(ours.inner(), &parts, &mut ancillary, SendFlags::empty())?;
+    let sent = rustix::net::sendmsg(ours.inner(), &parts, &mut ancillary, QUIETLY)?;
     if sent == WELCOME_LEN { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
@@ -49,8 +49,7 @@ pub(super) fn receive_welcome(theirs: &Stream) -> io::Result<([u8; WELCOME_LEN],
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let mut parts = [io::IoSliceMut::new(&mut welcome[filled..])];
-        let flags = RecvFlags::CMSG_CLOEXEC;
-        match rustix::net::recvmsg(theirs.inner(), &mut parts, &mut ancillary, flags) {
+        match rustix::net::recvmsg(theirs.inner(), &mut parts, &mut ancillary, CLOSE_ON_EXEC) {
             Ok(message) if message.bytes == 0 => return Err(io::ErrorKind::UnexpectedEof.into()),
             Ok(message) => filled += message.bytes,
             Err(Errno::INTR) => continue,
@@ -58,12 +57,33 @@ pub(super) fn receive_welcome(theirs: &Stream) -> io::Result<([u8; WELCOME_LEN],
         }
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(sent) = message {
-                descriptors.extend(sent);
+                for descriptor in sent {
+                    rustix::io::fcntl_setfd(&descriptor, rustix::io::FdFlags::CLOEXEC)?;
+                    descriptors.push(descriptor);
+                }
             }
         }
     }
     Ok((welcome, descriptors))
 }
+
+#[cfg(not(target_vendor = "apple"))]
+const CLOSE_ON_EXEC: RecvFlags = RecvFlags::CMSG_CLOEXEC;
+/// Set after the fact: no other thread runs in a worker yet.
+#[cfg(target_vendor = "apple")]
+const CLOSE_ON_EXEC: RecvFlags = RecvFlags::empty();
+
+/// One write. Never raises SIGPIPE: a host may have set that back to its default, to which a
+/// worker's death would then be the host's own.
+fn send(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> rustix::io::Result<usize> {
+    rustix::net::sendmsg(fd, parts, &mut SendAncillaryBuffer::default(), QUIETLY)
+}
+
+#[cfg(not(target_vendor = "apple"))]
+const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
+/// There the standard library has told the socket.
+#[cfg(target_vendor = "apple")]
+const QUIETLY: SendFlags = SendFlags::empty();
 
 /// One read into spare capacity, without filling it with zeroes first.
 fn read_into(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
@@ -98,11 +118,11 @@ impl ChannelEnd {
         let mut parts = &mut parts[..];
         IoSlice::advance_slices(&mut parts, 0);
         while !parts.is_empty() {
-            match (&self.0).write_vectored(parts) {
+            match send(self.fd(), parts) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(n) => IoSlice::advance_slices(&mut parts, n),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
             }
         }
         Ok(())
@@ -157,9 +177,9 @@ impl HostEnd {
     /// Writes what fits now of the parts.
     pub(crate) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match (&self.0.get_ref().0).write_vectored(parts) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                result => return result,
+            match send(self.0.get_ref().as_fd(), parts) {
+                Err(Errno::INTR) => {}
+                result => return Ok(result?),
             }
         }
     }

@@ -91,7 +91,11 @@ pub(crate) fn spawn(
         Ok(exit) => process.exit = exit,
         Err(error) => {
             process.kill();
-            let _ = rustix::process::waitid(WaitId::Pid(pid), WaitIdOptions::EXITED);
+            // The driver must not wait for it.
+            let reap = move || {
+                let _ = wait_for(pid, WaitIdOptions::EXITED);
+            };
+            let _ = std::thread::Builder::new().name("pool-reaper".to_owned()).spawn(reap);
             return Err(error);
         }
     }
@@ -115,7 +119,10 @@ impl Process {
     /// Kills the process and its group: both, since a job may have moved the process to another
     /// group. Does nothing once it was reaped.
     pub(crate) fn kill(&self) {
-        let gone = self.gone();
+        let mut gone = self.gone();
+        // Somebody else may have reaped it, and its number may be another's by now.
+        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        *gone = *gone || wait_for(self.pid, peek).is_err();
         if !*gone {
             let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
             let _ = rustix::process::kill_process(self.pid, Signal::KILL);

@@ -1,7 +1,8 @@
 //! What a worker asks of the system: to be told of its host's end, and to end well itself.
 
-use std::io;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -42,26 +43,26 @@ pub(super) fn away(low: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
 /// Wakes the guard.
 #[derive(Debug)]
 pub(crate) struct Nudge {
-    read: OwnedFd,
-    write: OwnedFd,
+    read: UnixStream,
+    write: UnixStream,
 }
 
 impl Nudge {
     pub(crate) fn new() -> io::Result<Nudge> {
-        let (read, write) = rustix::pipe::pipe_with(rustix::pipe::PipeFlags::CLOEXEC)?;
-        rustix::io::ioctl_fionbio(&read, true)?;
-        rustix::io::ioctl_fionbio(&write, true)?;
-        Ok(Nudge { read: away(read.as_fd())?, write: away(write.as_fd())? })
+        let (read, write) = UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        Ok(Nudge { read: away(read.as_fd())?.into(), write: away(write.as_fd())?.into() })
     }
 
-    /// A full pipe is as good as one more byte.
+    /// A full one is as good as one more byte.
     pub(crate) fn send(&self) {
-        let _ = rustix::io::write(&self.write, &[1]);
+        let _ = (&self.write).write(&[1]);
     }
 
     fn clear(&self) {
         let mut bytes = [0; 64];
-        while rustix::io::read(&self.read, &mut bytes).is_ok_and(|n| n == bytes.len()) {}
+        while (&self.read).read(&mut bytes).is_ok_and(|n| n == bytes.len()) {}
     }
 }
 

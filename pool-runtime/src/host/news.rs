@@ -1,0 +1,81 @@
+//! What the core is told, and what it sees of the world besides.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
+use std::time::Instant;
+
+use super::backlog::Share;
+use super::cell::{Cell, Holder, Manner, Place};
+use super::launch::LaunchPlan;
+use super::link::{Answer, Link};
+use crate::error::WorkerExit;
+use crate::scheduler::{Time, WorkerId};
+
+/// What the core sees of the world.
+pub(super) struct Around {
+    pub(super) plan: LaunchPlan,
+    pub(super) closed: AtomicBool,
+    /// A look was posted and not fed yet: one serves all who ask for it.
+    pub(super) look_is_due: AtomicBool,
+    pub(super) epoch: Instant,
+    /// Where the pool was made: a fork child has copies of everything and owns nothing.
+    pub(super) pid: u32,
+    /// The pool itself.
+    pub(super) holder: Weak<dyn Holder>,
+}
+
+impl Around {
+    pub(super) fn now(&self) -> Time {
+        Time::after_start(self.epoch.elapsed())
+    }
+
+    pub(super) fn moment(&self, instant: Instant) -> Time {
+        Time::after_start(instant.saturating_duration_since(self.epoch))
+    }
+
+    pub(super) fn is_foreign(&self) -> bool {
+        std::process::id() != self.pid
+    }
+
+    pub(super) fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire) || self.is_foreign()
+    }
+
+    /// Where a job of this pool is.
+    pub(super) fn place(&self) -> Place {
+        Place::Held(self.holder.clone(), 0)
+    }
+
+    pub(super) fn is_here(&self, place: &Place) -> bool {
+        matches!(place, Place::Held(holder, _) if holder.ptr_eq(&self.holder))
+    }
+}
+
+/// Something that happened.
+pub(super) enum News {
+    Submit(Arc<Cell>),
+    GiveUp(Arc<Cell>, Manner),
+    Attach(Arc<Share>),
+    Launched(Arc<Link>),
+    Ready(WorkerId),
+    Answers(Arc<Link>, Vec<Answer>),
+    Gone(Gone),
+    /// A worker that was launched is gone from the system too.
+    Reaped,
+    /// Time has passed, or a queue has new jobs.
+    Look,
+    Close,
+    Shutdown,
+}
+
+/// A worker's end.
+pub(super) struct Gone {
+    pub(super) worker: WorkerId,
+    /// `None` if no process ever came to be.
+    pub(super) link: Option<Arc<Link>>,
+    pub(super) exit: WorkerExit,
+    /// Who it was, and what the exit alone does not say.
+    pub(super) detail: String,
+    /// It had not greeted.
+    pub(super) in_launch: bool,
+}
