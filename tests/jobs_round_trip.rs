@@ -47,6 +47,7 @@ fn config() -> Config {
 }
 
 #[pool_job]
+#[expect(clippy::too_many_arguments, reason = "one of each kind")]
 fn numbers(a: i8, b: u16, c: i32, d: u64, e: i64, f: f32, g: f64, h: bool, i: char) -> String {
     format!("{a} {b} {c} {d} {e} {f} {g} {h} {i}")
 }

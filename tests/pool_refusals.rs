@@ -60,19 +60,19 @@ impl<'de> Deserialize<'de> for Bomb {
 
 #[pool_job]
 fn take_mute(first: u8, mute: Mute) -> u8 {
-    drop(mute);
+    let _ = mute;
     first
 }
 
 #[pool_job]
 fn take_deaf(first: u8, deaf: Deaf) -> u8 {
-    drop(deaf);
+    let _ = deaf;
     first
 }
 
 #[pool_job]
 fn take_bomb(bomb: Bomb) {
-    drop(bomb);
+    let _ = bomb;
 }
 
 #[pool_job]

@@ -57,6 +57,7 @@ pub fn spin(started: &Path) {
 /// Starts a child that lives for hours, adds the child's number to `started`, and then dies or
 /// goes on for ever.
 #[pool_job]
+#[expect(clippy::zombie_processes, reason = "that is what the pool has to clean up")]
 pub fn parent(started: &Path, then: Option<Death>) {
     let child = Command::new("sleep").arg("10000").spawn().unwrap();
     append(started, &child.id().to_string());

@@ -5,8 +5,6 @@
 //! test and the waiting for things, [`jobs`] the jobs that many tests need: they are at the same
 //! time the jobs of a second crate.
 
-#![expect(clippy::unwrap_used, reason = "a test has nothing better to do with an error")]
-
 pub mod isolation;
 pub mod jobs;
 pub mod proc;
