@@ -16,21 +16,22 @@ pub(crate) fn serve_if_worker() {
         Adoption::Host => return,
         Adoption::Worker(adopted) => adopted,
         Adoption::Refused(reason) => {
-            // Orphans are common and silent: a host that was killed while its workers started.
-            if reason != os::HOST_GONE {
-                eprintln!("this process was told to be a pool worker, but {reason}");
-            }
-            os::leave(os::EXIT_BROKEN)
+            give_up("this process was told to be a pool worker, but", &reason)
         }
     };
     os::forget_environment();
     match start(adopted) {
         Ok(worker) => worker.serve(),
-        Err(reason) => {
-            eprintln!("a pool worker could not start: {reason}");
-            os::leave(os::EXIT_BROKEN)
-        }
+        Err(reason) => give_up("a pool worker could not start:", &reason),
     }
+}
+
+/// Orphans are common and silent: a host that was killed while its workers started.
+fn give_up(what: &str, reason: &str) -> ! {
+    if reason != os::HOST_GONE {
+        eprintln!("{what} {reason}");
+    }
+    os::leave(os::EXIT_BROKEN)
 }
 
 fn start(adopted: Adopted) -> Result<serve::Worker, String> {
@@ -58,9 +59,7 @@ fn start(adopted: Adopted) -> Result<serve::Worker, String> {
         fingerprint: table.fingerprint(),
         trouble: run_hooks().err(),
     };
-    channel
-        .write_all(&hello.encode(), &[])
-        .map_err(|error| format!("its host does not listen: {error}"))?;
+    channel.write_all(&hello.encode(), &[]).map_err(|_| os::HOST_GONE)?;
     match hello.trouble {
         None => Ok(worker),
         // The host has the reason and tells it.

@@ -1,8 +1,8 @@
 //! How a new process learns that it is a worker, and whose.
 //!
 //! 1. The variable says so. Without it, or in a set-user-id program, this is no worker.
-//! 2. The parent is the process that the variable names, and the other end of stdin was made by
-//!    that process. Else this process ends: it must never run the user's `main` by mistake.
+//! 2. The other end of stdin was made by the process that the variable names, and that process is
+//!    the parent. Else this process ends: it must never run the user's `main` by mistake.
 //! 3. The channel moves away from stdin, which is put at its end; so neither a job nor its
 //!    children can touch the channel.
 
@@ -73,7 +73,6 @@ fn believe(told: &OsStr) -> Result<Adopted, String> {
         ));
     }
     let pid: i32 = pid.parse().map_err(|_| "its value is malformed")?;
-    let host = HostWatch::open(pid).ok_or(HOST_GONE)?;
     let stdin = io::stdin();
     let stream = Stream::from(UnixStream::from(
         away(stdin.as_fd()).map_err(|error| format!("stdin cannot be moved: {error}"))?,
@@ -85,6 +84,8 @@ fn believe(told: &OsStr) -> Result<Adopted, String> {
             return Err(format!("the channel belongs to process {peer}, not to {pid}"));
         }
     }
+    // The channel is its own, and yet it is no child of it: an orphan.
+    let host = HostWatch::open(pid).ok_or(HOST_GONE)?;
     let (welcome, descriptors) =
         receive_welcome(&stream).map_err(|error| format!("the host said nothing: {error}"))?;
     close_stdin().map_err(|error| format!("stdin cannot be closed: {error}"))?;
