@@ -8,17 +8,17 @@
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::panic::PanicHookInfo;
 
 use crate::wire::PanicReport;
 
-/// How many panics of one job are remembered.
-const NOTES: usize = 8;
+/// How many panics of one job are remembered: a job may catch any number of its own.
+const REMEMBERED: usize = 16;
 
 thread_local! {
     static IN_JOB: Cell<bool> = const { Cell::new(false) };
-    /// Of this job, the caught ones too; the last few.
-    static NOTED: RefCell<Vec<PanicReport>> = const { RefCell::new(Vec::new()) };
+    static NOTED: RefCell<VecDeque<PanicReport>> = const { RefCell::new(VecDeque::new()) };
 }
 
 /// Puts the hook in place. `last_words` is called where the panic aborts the process.
@@ -33,10 +33,8 @@ pub(super) fn install(last_words: impl Fn(PanicReport) + Send + Sync + 'static) 
             last_words(report);
         } else {
             NOTED.with_borrow_mut(|noted| {
-                if noted.len() == NOTES {
-                    noted.remove(0);
-                }
-                noted.push(report);
+                noted.truncate(REMEMBERED - 1);
+                noted.push_front(report);
             });
         }
     }));
@@ -51,9 +49,9 @@ pub(super) fn catch<T>(job: impl FnOnce() -> T) -> Result<T, PanicReport> {
     result.map_err(|payload| {
         let message = message_of(&*payload);
         drop_payload(payload);
-        // A job may have caught panics before. Without a note this one was resumed, or the user's
-        // hook replaced ours.
-        let note = noted.into_iter().rfind(|note| note.message == message);
+        // The payload is what ended the job; the other notes are of panics that it has caught.
+        // Without a note the panic was resumed, or the user's hook replaced ours.
+        let note = noted.into_iter().find(|note| note.message == message);
         note.unwrap_or(PanicReport { message, ..PanicReport::default() })
     })
 }
@@ -93,6 +91,24 @@ mod tests {
         assert_eq!(report.message, "boom");
         let report = catch(|| std::panic::resume_unwind(Box::new(7))).unwrap_err();
         assert_eq!(report.message, "a panic whose payload is no string");
+    }
+
+    #[test]
+    fn the_note_is_of_the_panic_that_ended_the_job() {
+        let note = |message: &str, line| {
+            let location = Some(("a.rs".to_owned(), line, 1));
+            let report = PanicReport { message: message.to_owned(), location, backtrace: None };
+            NOTED.with_borrow_mut(|noted| noted.push_front(report));
+        };
+        let report = catch(|| {
+            note("boom", 1);
+            note("boom", 2);
+            note("caught on the way", 3);
+            std::panic::resume_unwind(Box::new("boom"));
+        });
+        assert_eq!(report.unwrap_err().location.unwrap().1, 2);
+        let report = catch(|| std::panic::resume_unwind(Box::new("boom"))).unwrap_err();
+        assert_eq!(report.location, None);
     }
 
     #[test]
