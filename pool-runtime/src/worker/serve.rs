@@ -7,6 +7,7 @@
 use std::any::Any;
 use std::cell::OnceCell;
 use std::future::Future;
+use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -121,6 +122,8 @@ impl Worker {
         let mut scene = Scene { arguments, running, runtime: &self.runtime };
         let outcome: Outcome = panic::catch(|| (job.run)(&mut scene));
         drop(scene);
+        // A line without its end would be lost if this process is killed later on.
+        let _ = std::io::stdout().flush();
         self.replies.running.store(NO_SEQ, Ordering::Relaxed);
         let micros = started.elapsed().as_micros().min(u128::from(u16::MAX)) as u16;
         self.reply(header.seq, micros, outcome);
