@@ -35,7 +35,6 @@ impl<T: Clone> Scheduler<T> {
         let priority = self.terms(index).priority;
         let job = &mut self.jobs[index];
         job.place = Place::Queue;
-        job.doom = None;
         let order = job.order;
         let jobs = &self.jobs;
         self.queue.put_back(priority, index, |other| jobs[other].order < order);

@@ -310,7 +310,8 @@ impl<T: Clone> Scheduler<T> {
             Stage::Gone => {}
             Stage::Starting => self.kill_launch(now, slot),
             Stage::Stopping => self.kill(now, slot),
-            Stage::Killed { .. } => self.gone(now, slot, WorkerExit::Unknown, true),
+            // What it had claimed is known from the recall before the kill.
+            Stage::Killed { .. } => self.gone(now, slot, WorkerExit::Unknown, false),
             Stage::Ready => self.pressed_too_long(now, slot),
         }
     }

@@ -47,9 +47,7 @@ impl<T: Clone> Scheduler<T> {
             return;
         }
         job.doom = Some(doom);
-        let worker = &self.crew[slot];
-        // A running grace period goes on, whoever asked first; only a kill cuts it short.
-        if worker.stage == Stage::Ready && (!worker.asked || doom == Doom::Kill) {
+        if self.crew[slot].stage == Stage::Ready {
             self.recall(now, slot);
         }
     }
@@ -126,7 +124,7 @@ impl<T: Clone> Scheduler<T> {
             self.wait_for_head(slot, now + grace);
             self.actions.push_back(Action::Ask { worker: self.crew.id(slot) });
         } else {
-            // Also after a recall that came meanwhile: the wait goes on, it does not begin anew.
+            // Whoever asked first, the wait goes on and does not begin anew.
             let until = self.crew[slot].until.unwrap_or(now + PATIENCE);
             self.wait_for_head(slot, until);
         }

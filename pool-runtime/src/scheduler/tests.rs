@@ -350,8 +350,10 @@ fn a_cancel_outranks_a_timeout_that_was_asked() {
     let _ = bench.told();
     assert_eq!(bench.wait(ms(10)), ["recall 0"]);
     assert_eq!(bench.recalled(0, 1), ["ask 0"]);
-    assert!(bench.cancel(job).is_empty(), "it is asked already");
-    assert_eq!(bench.wait(ms(100)), ["recall 0"]);
+    let _ = bench.wait(ms(60));
+    assert_eq!(bench.cancel(job), ["recall 0"]);
+    assert!(bench.recalled(0, 1).is_empty(), "it is asked already");
+    assert_eq!(bench.wait(ms(40)), ["recall 0"]);
     let _ = bench.recalled(0, 1);
     assert_eq!(bench.died(0, true)[0], "resolve 1: Cancelled after 1");
 }
@@ -557,6 +559,78 @@ fn shutdown_resolves_what_never_ran_in_the_order_of_submission() {
     assert!(bench.wait(ms(2000)).is_empty(), "the other one is given up");
     assert!(bench.scheduler.is_at_rest());
     assert_eq!(bench.scheduler.poll_timeout(), None);
+}
+
+#[test]
+fn a_timeout_of_an_unclaimed_job_is_the_worker_s_silence() {
+    let terms = Terms { timeout: Some(ms(10)), ..Terms::default() };
+    let mut bench = Bench::new(config());
+    let _ = bench.submit_with(1, terms);
+    let _ = bench.told();
+    assert_eq!(bench.wait(ms(10)), ["recall 0"]);
+    assert!(bench.recalled(0, 0).is_empty(), "it would only lie there again");
+    let worker = bench.worker(0);
+    assert_eq!(bench.feed(Event::Awake { worker }), ["assign 1 to 0, attempt 1"]);
+}
+
+#[test]
+fn one_recall_serves_all_the_doomed_of_a_window() {
+    let mut bench = Bench::launching(Config { window: 2, ..config() });
+    let _ = bench.submit_until(1, ms(10));
+    let _ = bench.submit_until(2, ms(10));
+    let _ = bench.ready(0);
+    assert_eq!(bench.wait(ms(10)), ["recall 0"]);
+    assert_eq!(bench.recalled(0, 1), ["resolve 2: TimedOut(10ms) after 0", "kill 0"]);
+}
+
+#[test]
+fn slots_that_never_had_a_worker_come_first() {
+    let mut bench = Bench::launching(Config { workers: 2, idle_timeout: Some(ms(5)), ..config() });
+    let _ = bench.ready(1);
+    assert_eq!(bench.wait(ms(5)), ["stop 1"]);
+    assert!(bench.died(1, false).is_empty());
+    assert_eq!(bench.died(0, false), ["launch 0"]);
+}
+
+// Hands that answer a recall late, or never, break the protocol. Nothing may hang by that.
+
+#[test]
+fn a_claimed_job_stays_claimed() {
+    let mut bench = Bench::new(config());
+    let job = bench.submit_with(1, Terms { grace: ms(100), ..Terms::default() });
+    let _ = bench.told();
+    let _ = bench.cancel(job);
+    assert_eq!(bench.recalled(0, 1), ["ask 0"]);
+    assert_eq!(bench.wait(ms(100)), ["recall 0"]);
+    assert_eq!(bench.recalled(0, 0), ["kill 0"]);
+}
+
+#[test]
+fn a_recall_without_an_answer_took_nothing_back() {
+    let mut bench = Bench::new(config());
+    let job = bench.submit(1);
+    let _ = bench.told();
+    assert_eq!(bench.cancel(job), ["recall 0"]);
+    assert_eq!(bench.wait(ms(2000)), ["kill 0"]);
+}
+
+#[test]
+fn a_reply_before_the_answer_to_a_recall_counts() {
+    let retry = RetryPolicy::attempts(2).on_panic(true);
+    let mut bench = Bench::new(config());
+    let _ = bench.submit_with(1, Terms { retry, ..Terms::default() });
+    let _ = bench.told();
+    assert_eq!(bench.feed(Event::Shutdown), ["recall 0"]);
+    assert_eq!(bench.panicked(0), ["resolve 1: Replied after 1"]);
+    assert_eq!(bench.recalled(0, 0), ["kill 0"]);
+
+    let mut bench = Bench::new(Config { max_jobs_per_worker: Some(1), ..config() });
+    let job = bench.submit(1);
+    let _ = bench.told();
+    let _ = bench.cancel(job);
+    assert_eq!(bench.replied(0), ["resolve 1: Replied after 1", "stop 0"]);
+    assert!(bench.recalled(0, 0).is_empty());
+    assert_eq!(bench.wait(ms(2000)), ["kill 0"]);
 }
 
 #[test]

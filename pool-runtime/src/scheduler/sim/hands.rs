@@ -166,8 +166,12 @@ impl World {
     pub(super) fn recall(&mut self, worker: WorkerId) -> Result<(), Violation> {
         let at = self.find(worker).ok_or("recalled from nobody")?;
         let (now, dies) = (self.now, self.dies);
-        let process = &mut self.processes[at];
+        let process = &self.processes[at];
         ensure!(!process.window.is_empty(), "{worker:?} has nothing to recall");
+        let silent = process.head_since + Duration::from_millis(50) <= now;
+        let doomed = process.window.iter().any(|&number| self.is_doomed(number));
+        ensure!(silent || doomed || self.shut, "{worker:?} is recalled for no reason");
+        let process = &mut self.processes[at];
         if process.replies.is_empty() && self.dice.percent(dies) {
             self.count("event WorkerGone in place of Recalled");
             let claimed = self.processes[at].claimed > 0;

@@ -25,6 +25,12 @@ impl World {
         let dice = &mut self.dice;
         let process = &mut self.processes[at];
         let worker = process.id;
+        if process.life != Life::Starting && dice.percent(1) && !unattended {
+            // Such news is old.
+            self.tell(Event::WorkerReady { worker });
+            ensure!(self.scheduler.actions.is_empty(), "{worker:?} is ready again");
+            return self.check();
+        }
         if process.killed_at.is_some() {
             if !process.replies.is_empty() && dice.percent(20) && !unattended {
                 self.count("reply after a kill");
