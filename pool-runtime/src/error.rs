@@ -149,6 +149,11 @@ impl JobError {
         &self.0.subject.name
     }
 
+    /// What the call was labelled with: which input this is about.
+    pub fn label(&self) -> Option<&str> {
+        self.0.subject.label.as_deref()
+    }
+
     /// How many attempts were made; zero if the job never ran.
     pub fn attempts(&self) -> u32 {
         self.0.attempts
@@ -217,7 +222,7 @@ impl fmt::Display for JobError {
         if let Some(detail) = detail {
             write!(f, " ({detail})")?;
         }
-        match kind.advice() {
+        match kind.advice(*attempts) {
             Some(advice) => write!(f, "; {advice}"),
             None => Ok(()),
         }
@@ -226,15 +231,21 @@ impl fmt::Display for JobError {
 
 impl JobErrorKind {
     /// What the reader of the error can do about it.
-    fn advice(&self) -> Option<&'static str> {
+    fn advice(&self, attempts: u32) -> Option<&'static str> {
         match self {
             JobErrorKind::Panicked(_) => None,
-            JobErrorKind::Crashed(_) => {
-                Some("other jobs are not affected; run the job's function directly to debug it")
+            JobErrorKind::Crashed(_) => Some(
+                "other jobs are not affected; see the worker's stderr, and call the job's \
+                     function directly to debug it",
+            ),
+            JobErrorKind::TimedOut(_) => {
+                Some("raise its timeout or deadline, or let the job do less at once")
             }
-            JobErrorKind::TimedOut(_) => Some("raise the limit or let the job do less at once"),
             JobErrorKind::Cancelled => None,
-            JobErrorKind::PoolClosed => Some("submit to a pool that is open"),
+            JobErrorKind::PoolClosed if attempts > 0 => {
+                Some("it was cut off while it ran, and may have done a part of its work")
+            }
+            JobErrorKind::PoolClosed => Some("submit it to a pool that is open"),
             JobErrorKind::QueueFull => {
                 Some("wait for room with `Pool::reserve` or raise `queue_capacity`")
             }
