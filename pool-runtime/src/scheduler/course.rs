@@ -120,13 +120,12 @@ impl<T: Clone> Scheduler<T> {
         }
         self.launches.strikes = 0;
 
-        let retry = self.terms(index).retry;
         let job = &mut self.jobs[index];
         job.attempts += 1;
         let given_up = job.doom.is_some_and(|doom| doom > Doom::Timeout);
         match reply {
-            Reply::Panicked if retry.on_panic && !given_up => {
-                self.try_again(now, index, retry, Ending::Replied);
+            Reply::Panicked if !given_up && self.terms(index).retry.on_panic => {
+                self.try_again(now, index, Ending::Replied);
             }
             Reply::Panicked | Reply::Done => self.end(index, Ending::Replied),
         }
@@ -143,10 +142,9 @@ impl<T: Clone> Scheduler<T> {
 
     /// Charges a job with the death of its worker.
     pub(super) fn crashed(&mut self, now: Time, index: u32, exit: WorkerExit) {
-        let retry = self.terms(index).retry;
         self.jobs[index].attempts += 1;
-        match retry.on_crash {
-            true => self.try_again(now, index, retry, Ending::Crashed(exit)),
+        match self.terms(index).retry.on_crash {
+            true => self.try_again(now, index, Ending::Crashed(exit)),
             false => self.end(index, Ending::Crashed(exit)),
         }
     }
@@ -164,7 +162,7 @@ impl<T: Clone> Scheduler<T> {
 
     /// A job that left its worker without a reply, doomed or in a pool that was shut down.
     pub(super) fn fell(&mut self, now: Time, index: u32, claimed: bool) {
-        let Terms { retry, timeout, .. } = *self.terms(index);
+        let Terms { timeout, retry: RetryPolicy { on_timeout, .. }, .. } = *self.terms(index);
         let job = &mut self.jobs[index];
         let (doom, deadline) = (job.doom.take(), job.deadline());
         if claimed {
@@ -182,8 +180,8 @@ impl<T: Clone> Scheduler<T> {
             }
             Some(Doom::Timeout) | None => {
                 let ending = Ending::TimedOut(timeout.unwrap_or_default());
-                match retry.on_timeout {
-                    true => self.try_again(now, index, retry, ending),
+                match on_timeout {
+                    true => self.try_again(now, index, ending),
                     false => self.end(index, ending),
                 }
             }
@@ -191,7 +189,8 @@ impl<T: Clone> Scheduler<T> {
     }
 
     /// Sends a job to its next attempt, after its back-off; or ends it, if this was the last.
-    fn try_again(&mut self, now: Time, index: u32, retry: RetryPolicy, ending: Ending) {
+    fn try_again(&mut self, now: Time, index: u32, ending: Ending) {
+        let retry = self.terms(index).retry;
         let attempts = self.jobs[index].attempts;
         if attempts >= retry.attempts || self.mode == Mode::Shutdown {
             self.end(index, ending);
@@ -265,16 +264,13 @@ impl<T: Clone> Scheduler<T> {
 
     /// The end of a job that has left wherever it was.
     pub(super) fn end(&mut self, index: u32, ending: Ending) {
-        let key = self.jobs.key(index);
-        let Some(job) = self.jobs.remove(index) else { return };
+        let job = &self.jobs[index];
+        let (attempts, unassigned) = (job.attempts, !job.assigned);
         if let Some((at, _)) = job.deadline() {
-            self.timers.remove(&(at, key, Alarm::Deadline));
+            self.timers.remove(&(at, self.jobs.key(index), Alarm::Deadline));
         }
-        self.actions.push_back(Action::Resolve {
-            job: job.payload,
-            ending,
-            attempts: job.attempts,
-            unassigned: !job.assigned,
-        });
+        if let Some(job) = self.jobs.remove(index) {
+            self.actions.push_back(Action::Resolve { job, ending, attempts, unassigned });
+        }
     }
 }

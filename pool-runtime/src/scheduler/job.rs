@@ -131,12 +131,13 @@ impl<T> Jobs<T> {
         JobKey { index, generation: self.entries[index as usize].generation }
     }
 
-    pub(super) fn remove(&mut self, index: u32) -> Option<Job<T>> {
+    /// Forgets the job and gives back what it carried.
+    pub(super) fn remove(&mut self, index: u32) -> Option<T> {
         let entry = &mut self.entries[index as usize];
-        let job = entry.job.take()?;
+        let Job { payload, .. } = entry.job.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(index);
-        Some(job)
+        Some(payload)
     }
 }
 
