@@ -587,9 +587,11 @@ fn one_recall_serves_all_the_doomed_of_a_window() {
 fn slots_that_never_had_a_worker_come_first() {
     let mut bench = Bench::launching(Config { workers: 2, idle_timeout: Some(ms(5)), ..config() });
     let _ = bench.ready(1);
+    assert_eq!(bench.died(0, false), ["launch 0"]);
+    assert!(bench.died(0, false).is_empty());
     assert_eq!(bench.wait(ms(5)), ["stop 1"]);
     assert!(bench.died(1, false).is_empty());
-    assert_eq!(bench.died(0, false), ["launch 0"]);
+    assert_eq!(bench.wait(ms(5)), ["launch 0"]);
 }
 
 // Hands that answer a recall late, or never, break the protocol. Nothing may hang by that.
