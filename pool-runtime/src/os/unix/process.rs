@@ -119,14 +119,53 @@ impl Process {
     /// Kills the process and its group: both, since a job may have moved the process to another
     /// group. Does nothing once it was reaped.
     pub(crate) fn kill(&self) {
-        let mut gone = self.gone();
-        // Somebody else may have reaped it, and its number may be another's by now.
-        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        *gone = *gone || wait_for(self.pid, peek).is_err();
-        if !*gone {
+        if !*self.gone() {
+            self.kill_group();
+            self.kill_itself();
+        }
+    }
+
+    /// Somebody else may have reaped the process, and its number may have a new owner. Hence the
+    /// pidfd where there is one: that stays what it was, and finds what is left of the group.
+    fn kill_group(&self) {
+        let by_pidfd = self.signal_group_by_pidfd(libc::SIGKILL);
+        if by_pidfd.is_none() && self.is_ours() {
             let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
+        }
+    }
+
+    /// `None` where there is no such way; false if nobody is left in the group.
+    #[cfg(target_os = "linux")]
+    fn signal_group_by_pidfd(&self, signal: libc::c_int) -> Option<bool> {
+        let Exit::Pidfd(pidfd) = &self.exit else { return None };
+        match signal_by_pidfd(pidfd.get_ref(), signal, PIDFD_SIGNAL_PROCESS_GROUP) {
+            // Linux before 6.9 does not know the flag.
+            Err(Errno::INVAL | Errno::NOSYS) => None,
+            result => Some(result != Err(Errno::SRCH)),
+        }
+    }
+
+    #[cfg(not(target_os = "linux"))]
+    fn signal_group_by_pidfd(&self, _signal: libc::c_int) -> Option<bool> {
+        None
+    }
+
+    fn kill_itself(&self) {
+        #[cfg(target_os = "linux")]
+        if let Exit::Pidfd(pidfd) = &self.exit {
+            if signal_by_pidfd(pidfd.get_ref(), libc::SIGKILL, 0) != Err(Errno::NOSYS) {
+                return;
+            }
+        }
+        if self.is_ours() {
             let _ = rustix::process::kill_process(self.pid, Signal::KILL);
         }
+    }
+
+    /// Alive, or dead and not reaped: its number is its own.
+    fn is_ours(&self) -> bool {
+        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
+        wait_for(self.pid, peek).is_ok()
     }
 
     /// Waits until the process has ended. It is not reaped yet.
@@ -144,21 +183,18 @@ impl Process {
         }
     }
 
-    /// How the process ended, if it has. Its group is killed first, while the zombie still
-    /// keeps the number reserved.
+    /// How the process ended, if it has. What is left of its group is killed first, while the
+    /// zombie still keeps the number reserved.
     pub(crate) fn reap(&self) -> Option<WorkerExit> {
         let mut gone = self.gone();
         if *gone {
             return Some(WorkerExit::Unknown);
         }
         let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        match wait_for(self.pid, peek) {
-            Ok(None) => return None,
-            Ok(Some(_)) => {
-                let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
-            }
-            Err(_) => {}
+        if matches!(wait_for(self.pid, peek), Ok(None)) {
+            return None;
         }
+        self.kill_group();
         *gone = true;
         match wait_for(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
             Ok(Some(status)) => Some(exit_of(&status)),
@@ -170,7 +206,8 @@ impl Process {
     /// Reaps what the worker left behind, where the host is PID 1 or a subreaper and so inherits
     /// it. True if there may be more to come.
     pub(crate) fn reap_orphans(&self) -> bool {
-        loop {
+        // The number may be that of another group by now, unless somebody is left in this one.
+        while self.signal_group_by_pidfd(0) != Some(false) {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             match rustix::process::waitid(WaitId::Pgid(Some(self.pid)), options) {
                 Ok(Some(_)) | Err(Errno::INTR) => {}
@@ -178,11 +215,36 @@ impl Process {
                 Err(_) => return false,
             }
         }
+        false
     }
 
     fn gone(&self) -> MutexGuard<'_, bool> {
         self.gone.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// For [`signal_by_pidfd`]: the whole group that the process leads, or led while it lived.
+#[cfg(target_os = "linux")]
+const PIDFD_SIGNAL_PROCESS_GROUP: libc::c_uint = 1 << 2;
+
+/// `rustix` has this without the flags.
+#[cfg(target_os = "linux")]
+fn signal_by_pidfd(
+    pidfd: &OwnedFd,
+    signal: libc::c_int,
+    flags: libc::c_uint,
+) -> rustix::io::Result<()> {
+    use std::os::fd::AsRawFd;
+
+    let pidfd = pidfd.as_raw_fd();
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the call reads nothing of ours but its plain arguments.
+    let result =
+        unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd, signal, no_info, flags) };
+    if result == 0 {
+        return Ok(());
+    }
+    Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
 }
 
 fn wait_for(pid: Pid, options: WaitIdOptions) -> rustix::io::Result<Option<WaitIdStatus>> {
