@@ -460,10 +460,11 @@ impl Future for Close {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<WorkReport> {
         poll_rest(self.host.as_ref(), cx).map(|()| {
             let now = self.host.as_ref().map(|host| host.totals()).unwrap_or_default();
+            // In a fork child nothing is counted.
             WorkReport {
-                succeeded: now.succeeded - self.before.succeeded,
-                failed: now.failed - self.before.failed,
-                cancelled: now.cancelled - self.before.cancelled,
+                succeeded: now.succeeded.saturating_sub(self.before.succeeded),
+                failed: now.failed.saturating_sub(self.before.failed),
+                cancelled: now.cancelled.saturating_sub(self.before.cancelled),
                 elapsed: self.started.elapsed(),
             }
         })

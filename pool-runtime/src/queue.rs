@@ -214,12 +214,13 @@ impl Future for Work {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<WorkReport> {
         let this = &mut *self;
         let backlog = &this.queue.0.0;
+        // In a fork child nobody works any more.
+        let Some(host) = this.pool.host().filter(|host| !host.is_foreign()) else {
+            return Poll::Ready(WorkReport::default());
+        };
         let share = match &this.share {
             Some(share) => share,
             None => {
-                let Some(host) = this.pool.host() else {
-                    return Poll::Ready(WorkReport::default());
-                };
                 this.started = Instant::now();
                 let pool = Arc::downgrade(host);
                 let ring = move || {
