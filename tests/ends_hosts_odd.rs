@@ -150,7 +150,7 @@ fn the_number_of_a_worker_that_somebody_else_reaped_gets_no_signal() {
             let stranger = reuse(other);
             release.send(()).unwrap();
             let Some(mut stranger) = stranger else {
-                println!("skipped: the numbers of processes cannot be chosen here");
+                println!("note: skipped, the numbers of processes cannot be chosen here");
                 return;
             };
             // Both workers have been replaced, so the death was dealt with.
@@ -170,7 +170,9 @@ fn the_number_of_a_worker_that_somebody_else_reaped_gets_no_signal() {
 
 /// What was skipped, for the reader.
 fn print_notes(printed: &str) {
-    printed.lines().filter(|line| line.starts_with("skipped")).for_each(|line| println!("{line}"));
+    // The harness may have begun a line before them.
+    let notes = printed.lines().filter_map(|line| line.find("note: ").map(|at| &line[at..]));
+    notes.for_each(|note| println!("{note}"));
 }
 
 /// Runs a puppet by `unshare`, if that is permitted here.
@@ -182,7 +184,7 @@ fn unshared(options: &[&str], then: &[&str], puppet: &[&str]) -> Option<String> 
     };
     let probe = command(then, &["true"]).output();
     if !probe.is_ok_and(|output| output.status.success()) {
-        println!("skipped: `unshare {}` is not permitted here", options.join(" "));
+        println!("note: skipped, `unshare {}` is not permitted here", options.join(" "));
         return None;
     }
     let (status, printed) = run_puppet(&mut command(then, puppet));
