@@ -1,5 +1,7 @@
 //! However a host ends, and whatever its workers are at, they are gone within a second.
 
+#![expect(clippy::unwrap_used, reason = "a test has nothing better to do with an error")]
+
 use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};

@@ -1,5 +1,7 @@
 //! Many pools one after the other, and many workers at once: nothing grows, nothing is left.
 
+#![expect(clippy::unwrap_used, reason = "a test has nothing better to do with an error")]
+
 use std::fs;
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,8 @@
 //! Hosts in odd circumstances: others reap their children, they inherit orphans, they fork, they
 //! have no `/proc`.
 
+#![expect(clippy::unwrap_used, reason = "a test has nothing better to do with an error")]
+
 use std::fs;
 use std::future::Future as _;
 use std::os::unix::process::CommandExt as _;
@@ -20,7 +22,6 @@ const PUPPET: &str = env!("CARGO_BIN_EXE_puppet-ends");
 
 /// The output of a program that the job starts.
 #[pool_job]
-#[expect(clippy::unwrap_used, reason = "a test")]
 fn output_of_a_child() -> (Option<i32>, Vec<u8>) {
     let output = Command::new("sh").args(["-c", "echo said; exit 3"]).output().unwrap();
     (output.status.code(), output.stdout)

@@ -1,6 +1,8 @@
 //! What a worker is started from: a program that is gone, that has more rights than its caller,
 //! that is told to be a worker by somebody else, that is large, that has no standard streams.
 
+#![expect(clippy::unwrap_used, reason = "a test has nothing better to do with an error")]
+
 use std::fs;
 use std::io::Write as _;
 use std::os::fd::OwnedFd;

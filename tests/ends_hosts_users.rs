@@ -1,5 +1,7 @@
 //! Between users of one machine: whoever may not reach the host cannot reach its pool.
 
+#![expect(clippy::unwrap_used, reason = "a test has nothing better to do with an error")]
+
 use std::collections::BTreeSet;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
