@@ -172,7 +172,9 @@ impl World {
                 }
             }
             (Event::Recalled { worker, kept }, Mutant::LosesRecalledJobs) => {
-                *kept = scheduler.crew[worker.slot].window.len();
+                if let Some(slot) = scheduler.crew.find(*worker) {
+                    *kept = scheduler.crew[slot].window.len();
+                }
             }
             (Event::Recalled { kept, .. }, Mutant::RunsClaimedJobsAgain) => *kept = 0,
             (Event::WorkerGone { claimed, .. }, Mutant::ChargesTheUnclaimed) => *claimed = true,
@@ -196,14 +198,16 @@ impl World {
             _ => {}
         }
         if let Event::WorkerGone { worker, .. } | Event::Recalled { worker, .. } = event {
-            self.sabotage_window(worker.slot, matches!(event, Event::WorkerGone { .. }));
+            if let Some(slot) = self.scheduler.crew.find(worker) {
+                self.sabotage_window(slot, matches!(event, Event::WorkerGone { .. }));
+            }
         }
         Some(event)
     }
 
     /// Before jobs come back from a worker.
     fn sabotage_window(&mut self, slot: u32, death: bool) {
-        let Some(mutant) = self.mutant.filter(|_| slot < self.config.workers) else { return };
+        let Some(mutant) = self.mutant else { return };
         let scheduler = &mut self.scheduler;
         let window: Vec<u32> = scheduler.crew[slot].window.iter().copied().collect();
         match mutant {
@@ -239,6 +243,9 @@ impl World {
     pub(super) fn sabotage_told(&mut self, event: &Event) {
         let (Some(mutant), Event::Recalled { worker, .. }) = (self.mutant, event) else { return };
         let (scheduler, slot) = (&mut self.scheduler, worker.slot);
+        if scheduler.crew.find(*worker).is_none() {
+            return;
+        }
         match mutant {
             Mutant::HandsOutBehindTheDoomed => scheduler.crew[slot].claimed = 0,
             Mutant::FeedsTheSilent => scheduler.crew[slot].unresponsive = false,
@@ -309,11 +316,9 @@ fn hunt(mutant: Mutant, worlds: u64) -> Option<(u64, String)> {
     (0..worlds).find_map(|seed| {
         let mut counters = Counters::new();
         let world = AssertUnwindSafe(|| super::run(seed, Some(mutant), &mut counters));
-        match catch_unwind(world) {
-            Ok(Ok(())) => None,
-            Ok(Err(violation)) => Some((seed, violation)),
-            Err(_) => Some((seed, "it panicked".into())),
-        }
+        // A panic shows a mistake in the mutant as easily as one that was noticed.
+        let violation = catch_unwind(world).ok()?.err()?;
+        Some((seed, violation))
     })
 }
 
