@@ -296,8 +296,7 @@ fn a_job_that_leaves_children_and_exits_is_reported_within_100_ms() {
             for &child in &noted[..2] {
                 wait_until("the child is dead", || !proc::is_alive(child as u32));
             }
-            let took = Duration::from_micros(now.saturating_sub(noted[2].into()) as u64);
-            took
+            Duration::from_micros(now.saturating_sub(noted[2].into()) as u64)
         });
         println!("measured: known after {took:?}");
         assert!(took <= SOON, "{took:?}");
