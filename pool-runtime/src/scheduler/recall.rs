@@ -23,8 +23,11 @@ use super::machine::{Mode, Scheduler};
 use super::worker::Stage;
 
 /// How long the head of a window may lie unclaimed. The look for such heads is one moment
-/// for all workers, so a worker may be found up to as long again after that.
+/// for all workers, so a worker may be found up to [`LOOK_AGAIN`] after that.
 pub(super) const CHECK_AFTER: Duration = Duration::from_millis(50);
+
+/// The looks for silent workers are at least so far apart, however many wait to be looked at.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
 
 /// How long anything is waited for that happens at once unless something is broken: the exit
 /// after a stop or a kill, a reply that was written, the answer to a recall.
@@ -150,19 +153,23 @@ impl<T: Clone> Scheduler<T> {
     /// Recalls the windows whose head lies there for too long, so that a stopped or frozen
     /// process holds up nobody. A worker that claimed something is only busy.
     pub(super) fn look_for_silence(&mut self, now: Time) {
-        self.check_at = None;
+        let mut next: Option<Time> = None;
         for slot in self.crew.slots() {
             let worker = &self.crew[slot];
             let unverified = worker.stage == Stage::Ready
                 && !worker.window.is_empty()
                 && worker.claimed == 0
                 && !worker.recalling;
-            if unverified && worker.head_since + CHECK_AFTER <= now {
+            if !unverified {
+                continue;
+            }
+            let due = worker.head_since + CHECK_AFTER;
+            if due <= now {
                 self.recall(now, slot);
+            } else {
+                next = Some(next.map_or(due, |next| next.min(due)));
             }
         }
-        if self.crew.sums().unverified > 0 {
-            self.check_at = Some(now + CHECK_AFTER);
-        }
+        self.check_at = next.map(|next| next.max(now + LOOK_AGAIN));
     }
 }
