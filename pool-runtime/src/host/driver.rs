@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use super::background::OwnedRuntime;
 use super::core::Host;
-use super::link::{Answer, Link, Said};
+use super::link::{Answer, Link, Said, TEXT_ROOM};
 use super::news::{Gone, News};
 use super::race::{First, race};
 use crate::error::WorkerExit;
@@ -32,8 +32,6 @@ const READS_A_TURN: usize = 16;
 /// Reads of what lies in the channel after a death: more than it holds, and yet bounded, since a
 /// descendant that got away may go on writing into it.
 const READS_AT_DEATH: usize = 256;
-/// Texts of a worker may be longer than a small `max_payload`.
-const TEXT_ROOM: u64 = 512 * 1024;
 
 /// Starts the driver of `host`.
 pub(crate) fn start(host: &Arc<Host>) -> io::Result<()> {

@@ -24,6 +24,8 @@ use crate::wire::{
 const WRITE_GRANT: usize = 64 * 1024;
 /// What the driver writes in one turn.
 const DRIVER_GRANT: usize = 1 << 20;
+/// Reports of a worker may be longer than a small `max_payload`, and never as long as a large one.
+pub(super) const TEXT_ROOM: u64 = 512 * 1024;
 
 #[derive(Debug)]
 pub(crate) struct Link {
@@ -223,6 +225,10 @@ impl Link {
         let len = u64::from(header.len);
         match header.kind {
             ToHost::Done if len > limit => Err(WireFault::Length { len, limit }),
+            ToHost::Failed | ToHost::Panicked if len > TEXT_ROOM => {
+                Err(WireFault::Length { len, limit: TEXT_ROOM })
+            }
+            ToHost::Poke if len > 0 => Err(WireFault::Unexpected("a poke with a body")),
             ToHost::Done | ToHost::Failed | ToHost::Panicked | ToHost::Poke => {
                 let seq = header.seq;
                 let due = seq < self.sent.load(Ordering::Relaxed);
