@@ -191,6 +191,10 @@ impl Desk {
     /// Reads and books what is there.
     fn read(&mut self, host: &Host, link: &Arc<Link>, turns: usize) -> Progress {
         for _ in 0..turns {
+            // Nothing that it has said since counts.
+            if link.is_condemned() {
+                return Progress::End;
+            }
             let filled = self.reader.fill(&mut &link.channel);
             let mut answers = Vec::new();
             let fault = self.parse(host, link, &mut answers).err();

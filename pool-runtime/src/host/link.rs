@@ -216,6 +216,10 @@ impl Link {
         self.process.kill();
     }
 
+    pub(super) fn is_condemned(&self) -> bool {
+        self.condemned.lock().unwrap_or_else(PoisonError::into_inner).is_some()
+    }
+
     pub(super) fn verdict(&self) -> Option<String> {
         self.condemned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
