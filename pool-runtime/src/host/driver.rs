@@ -4,7 +4,6 @@
 //! without any. One task looks after each worker, from its launch until it is reaped; nothing in
 //! them blocks.
 
-use std::convert::Infallible;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -88,7 +87,7 @@ async fn life(host: &Host, worker: WorkerId) {
         pokes: 0,
     };
     let ended = desk.serve(host, &link).await;
-    if ended == Ended::Channel {
+    if ended != Ended::Process {
         // A worker that exits closes its channel first.
         let exited = race(link.process.ended(), tokio::time::sleep(AFTERLIFE)).await;
         if let First::Right(()) = exited {
@@ -98,7 +97,7 @@ async fn life(host: &Host, worker: WorkerId) {
     let waited = race(link.process.ended(), tokio::time::sleep(LAST_WAIT)).await;
     // Its group dies before it is reaped, and what it said last is read before it is dead to us.
     link.process.kill();
-    if ended == Ended::Process {
+    if ended != Ended::Channel {
         desk.read(host, &link, READS_AT_DEATH);
     }
     let exit = match waited {
@@ -145,6 +144,8 @@ enum Ended {
     Process,
     /// The channel has ended.
     Channel,
+    /// The channel takes no more; what the worker said last may still lie in it.
+    Writing,
 }
 
 /// Reads one worker's frames.
@@ -183,7 +184,7 @@ impl Desk {
                 // The runtime is going away.
                 First::Left(First::Left(Err(_))) => return Ended::Channel,
                 First::Left(First::Right(())) => return Ended::Process,
-                First::Right(never) => match never {},
+                First::Right(()) => return Ended::Writing,
             }
         }
     }
@@ -260,10 +261,10 @@ impl Desk {
     }
 }
 
-/// Writes what a submitter could not, whenever the channel takes more. May be dropped and begun
-/// again at any time.
-async fn write_rest(link: &Link) -> Infallible {
-    loop {
+/// Writes what a submitter could not, whenever the channel takes more, until it never will again.
+/// May be dropped and begun again at any time.
+async fn write_rest(link: &Link) {
+    while !link.is_closed() {
         if !link.is_blocked() {
             link.blocked.notified().await;
         } else if link.channel.writable().await.is_err() {

@@ -47,6 +47,8 @@ struct Out {
     frames: VecDeque<OutFrame>,
     /// The driver writes on as soon as the channel takes more; nobody else does.
     is_blocked: bool,
+    /// The worker does not take any more.
+    is_closed: bool,
 }
 
 /// One frame, its payload shared with its cell: once a byte of it is on the wire it has to be
@@ -131,6 +133,9 @@ impl Link {
 
     fn push(&self, frame: OutFrame) {
         let mut out = self.out();
+        if out.is_closed {
+            return;
+        }
         out.frames.push_back(frame);
         if !out.is_blocked && !self.write_some(&mut out, WRITE_GRANT) {
             out.is_blocked = true;
@@ -148,6 +153,11 @@ impl Link {
     /// Whether the driver has something to write.
     pub(super) fn is_blocked(&self) -> bool {
         self.out().is_blocked
+    }
+
+    /// Whether nothing can be written any more.
+    pub(super) fn is_closed(&self) -> bool {
+        self.out().is_closed
     }
 
     /// Writes at most `grant` bytes; true if nothing is left to be written.
@@ -173,8 +183,11 @@ impl Link {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) => {
                     out.frames.clear();
-                    // The worker is gone, and its death is noticed elsewhere; or else the frame is
-                    // cut off, and nothing that is written behind it would be understood.
+                    out.is_closed = true;
+                    self.blocked.notify_one();
+                    // The worker is gone, or has closed its end, and the driver sees to it; or else
+                    // the frame is cut off, and nothing that is written behind it would be
+                    // understood.
                     use io::ErrorKind::{BrokenPipe, ConnectionReset};
                     if !matches!(error.kind(), BrokenPipe | ConnectionReset) {
                         self.condemn(format!("writing to it failed: {error}"));
