@@ -1,8 +1,6 @@
 //! Jobs that end badly, in the ways of panics and processes: what the contract says of each, and
 //! that nothing else is hurt. The plain deaths are in `jobs_crash.rs`.
 
-#![expect(clippy::unwrap_used, reason = "a test has nothing better to do with an error")]
-
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::{AsRawFd as _, FromRawFd as _};

@@ -75,6 +75,43 @@ fn close_every_descriptor() {
     }
 }
 
+/// The worker's end of its channel: the one socket with a high number.
+fn channel() -> i32 {
+    let numbers = std::fs::read_dir("/proc/self/fd").unwrap().flatten().filter_map(|entry| {
+        let target = std::fs::read_link(entry.path()).ok()?;
+        let is_socket = target.to_str()?.starts_with("socket:");
+        is_socket.then(|| entry.file_name().to_str()?.parse().ok()).flatten()
+    });
+    numbers.max().unwrap()
+}
+
+/// Writes to the channel what no worker would, and goes on.
+#[pool_job]
+#[expect(unsafe_code, reason = "a descriptor of others")]
+fn talk_rubbish(rubbish: &[u8]) {
+    // SAFETY: none is needed for a write; that it goes to another's descriptor is the point.
+    let written = unsafe { libc::write(channel(), rubbish.as_ptr().cast(), rubbish.len()) };
+    assert_eq!(written, rubbish.len() as isize);
+    loop {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Closes the channel, and nothing else.
+#[pool_job]
+#[expect(unsafe_code, reason = "a descriptor of others")]
+fn close_the_channel() {
+    // SAFETY: none; this is what the job is about.
+    unsafe { libc::close(channel()) };
+}
+
+/// Stops its worker.
+#[pool_job]
+fn stop_yourself(started: &Path) {
+    jobs::append(started, &std::process::id().to_string());
+    jobs::send(std::process::id(), Signal::STOP);
+}
+
 /// Crashes for one in fifty.
 #[pool_job]
 fn mostly(number: u64) -> u64 {
@@ -264,6 +301,99 @@ fn a_stopped_worker_harms_no_other_job() {
             assert_ne!(job.wait().unwrap(), stopped);
         }
         jobs::send(stopped, Signal::CONT);
+    });
+}
+
+#[pool::test]
+fn a_worker_that_sends_rubbish_costs_only_itself_and_its_job() {
+    isolated(|| {
+        let pool = Pool::new(2).unwrap();
+        let (started, gate) = (scratch("started"), scratch("gate"));
+        let neighbour = submit!(pool => jobs::hold, &started, &gate);
+        wait_until("the neighbour runs", || !pids(&started).is_empty());
+        // Four bytes would be a length that the host waits for, were a header not checked whole.
+        let rubbish = [
+            vec![0; 4096],
+            vec![0xff; 4096],
+            vec![0xff; 16],
+            vec![0x7f; 64],
+            b"HTTP/1.1 200 OK\r\n\r\n".to_vec(),
+        ];
+        for rubbish in rubbish {
+            let error = submit!(pool => talk_rubbish, &rubbish).wait().unwrap_err();
+            assert_eq!(*error.kind(), JobErrorKind::Crashed(WorkerExit::Unknown), "{error}");
+            assert_eq!(submit!(pool => jobs::echo, 5).wait().unwrap(), 5);
+        }
+        jobs::open(&gate);
+        assert_eq!(neighbour.wait().unwrap(), pids(&started)[0]);
+    });
+}
+
+#[pool::test]
+fn a_worker_that_closes_its_channel_costs_only_itself_and_its_job() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let error = submit!(pool => close_the_channel).wait().unwrap_err();
+        assert!(error.is_crash(), "{error}");
+        assert_eq!(submit!(pool => jobs::echo, 5).wait().unwrap(), 5);
+    });
+}
+
+#[pool::test]
+fn a_worker_that_is_stopped_in_its_job_can_be_given_up() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let started = scratch("started");
+        let job = pool.submit(call!(stop_yourself, &started).timeout(Duration::from_millis(300)));
+        assert!(job.wait().unwrap_err().is_timeout());
+        assert!(!proc::is_alive(pids(&started)[0]));
+        assert_eq!(submit!(pool => jobs::echo, 5).wait().unwrap(), 5);
+    });
+}
+
+#[pool::test]
+#[expect(unsafe_code, reason = "the disposition of a signal")]
+fn a_host_that_ignores_the_death_of_children_hears_of_it_all_the_same() {
+    isolated(|| {
+        // SAFETY: no handler is set. The system reaps by itself from here on.
+        unsafe { libc::signal(libc::SIGCHLD, libc::SIG_IGN) };
+        let pool = Pool::new(1).unwrap();
+        assert_eq!(submit!(pool => jobs::echo, 5).wait().unwrap(), 5);
+        let error = submit!(pool => jobs::die, Death::Exit(3)).wait().unwrap_err();
+        assert_eq!(*error.kind(), JobErrorKind::Crashed(WorkerExit::Unknown), "{error}");
+        // In the worker it is as ever.
+        assert_eq!(submit!(pool => code_of_a_child, 7).wait().unwrap(), Some(7));
+        let started = scratch("started");
+        let job = submit!(pool => jobs::spin, &started);
+        wait_until("it runs", || !pids(&started).is_empty());
+        job.kill();
+        assert!(job.wait().unwrap_err().is_cancelled());
+        pool::block_on(pool.shutdown());
+    });
+}
+
+#[pool_job]
+fn code_of_a_child(code: i32) -> Option<i32> {
+    Command::new("sh").arg("-c").arg(format!("exit {code}")).status().unwrap().code()
+}
+
+#[pool::test]
+fn a_host_that_reaps_everything_itself_is_served_all_the_same() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        // Somebody waits for any child, as inits and some libraries do.
+        let reaper = std::thread::spawn(|| {
+            for _ in 0..3 {
+                rustix::process::wait(rustix::process::WaitOptions::empty()).unwrap();
+            }
+        });
+        for _ in 0..3 {
+            let error = submit!(pool => jobs::die, Death::Abort).wait().unwrap_err();
+            assert!(error.is_crash(), "{error}");
+        }
+        assert_eq!(submit!(pool => jobs::echo, 5).wait().unwrap(), 5);
+        drop(pool);
+        let _ = reaper.is_finished();
     });
 }
 

@@ -14,6 +14,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::process::ExitStatusExt as _;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -127,6 +128,25 @@ impl Isolation {
         self.run_and_read(body, |_| ());
     }
 
+    /// Runs `body`, which has to fail, with `reason` in what is said about it.
+    ///
+    /// # Panics
+    ///
+    /// If it does not fail.
+    pub fn must_fail<F: FnOnce()>(self, reason: &str, body: F) {
+        let is_outer = std::env::var_os(STAGE).is_none();
+        let run = AssertUnwindSafe(|| self.run(body));
+        let Err(payload) = catch_unwind(run) else {
+            assert!(!is_outer, "{reason:?} was not noticed");
+            return;
+        };
+        if !is_outer {
+            resume_unwind(payload);
+        }
+        let said = payload.downcast_ref::<String>().map(String::as_str).unwrap_or_default();
+        assert!(said.contains(reason), "{reason:?} is not in what was said: {said}");
+    }
+
     /// Runs `body`; `check` sees what the host and its workers have printed.
     ///
     /// # Panics
@@ -146,6 +166,7 @@ impl Isolation {
 /// The test in whose body `F` was written, as the harness knows it.
 fn test_name<F>() -> String {
     let path = std::any::type_name::<F>();
+    assert!(path.ends_with("{{closure}}"), "`{path}` does not say which test it belongs to");
     let segments: Vec<_> =
         path.split("::").skip(1).filter(|segment| !segment.starts_with("{{")).collect();
     segments.join("::")
@@ -233,15 +254,14 @@ fn outer(isolation: &Isolation, test: &str, check: impl FnOnce(&str)) {
         let _ = child.kill();
         let _ = child.wait();
     }
-    let is_done = ["reaper", "host"].iter().all(|stage| {
-        let by_itself = *stage == "host" && isolation.end.is_by_itself();
-        by_itself || done(&room.0, stage).exists()
-    });
-    if status.is_none_or(|status| !status.success()) || !is_done {
-        let status = status.map_or("was killed by the watchdog".to_owned(), |s| s.to_string());
+    let by_itself = isolation.end.is_by_itself();
+    let stages = ["reaper", "host"].into_iter().filter(|stage| !by_itself || *stage != "host");
+    let undone: Vec<_> = stages.filter(|stage| !done(&room.0, stage).exists()).collect();
+    if status.is_none_or(|status| !status.success()) || !undone.is_empty() {
+        let status = status.map_or("killed by the watchdog".to_owned(), |s| s.to_string());
         panic!(
-            "{test} failed (the reaper: {status})\n--- the host and its workers:\n{}\
-             --- the reaper:\n{}---",
+            "{test} failed; the reaper: {status}; did not come to their end: {undone:?}\n\
+             --- the host and its workers:\n{}--- the reaper:\n{}---",
             room.log("host"),
             room.log("reaper")
         );
