@@ -3,12 +3,14 @@
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use pool::{JobContext, JobErrorKind, Pool, RetryPolicy, WorkerExit, call, pool_job, submit};
 use pool_tests::jobs::{self, Death};
 use pool_tests::{Isolation, isolated, lines, pids, proc, scratch, wait_until};
-use rustix::process::Signal;
+use rustix::process::{Signal, WaitOptions};
 
 #[pool_job]
 async fn abort_later() {
@@ -110,6 +112,10 @@ fn close_the_channel() {
 fn stop_yourself(started: &Path) {
     jobs::append(started, &std::process::id().to_string());
     jobs::send(std::process::id(), Signal::STOP);
+    // Another thread may have taken the signal, and this one may go on for a moment.
+    loop {
+        std::thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// Crashes for one in fifty.
@@ -382,9 +388,14 @@ fn a_host_that_reaps_everything_itself_is_served_all_the_same() {
     isolated(|| {
         let pool = Pool::new(1).unwrap();
         // Somebody waits for any child, as inits and some libraries do.
-        let reaper = std::thread::spawn(|| {
-            for _ in 0..3 {
-                rustix::process::wait(rustix::process::WaitOptions::empty()).unwrap();
+        let is_over = Arc::new(AtomicBool::new(false));
+        let until = is_over.clone();
+        let reaper = std::thread::spawn(move || {
+            while !until.load(Ordering::SeqCst) {
+                if rustix::process::wait(WaitOptions::empty()).is_err() {
+                    // No child at the moment.
+                    std::thread::yield_now();
+                }
             }
         });
         for _ in 0..3 {
@@ -392,8 +403,9 @@ fn a_host_that_reaps_everything_itself_is_served_all_the_same() {
             assert!(error.is_crash(), "{error}");
         }
         assert_eq!(submit!(pool => jobs::echo, 5).wait().unwrap(), 5);
+        is_over.store(true, Ordering::SeqCst);
         drop(pool);
-        let _ = reaper.is_finished();
+        reaper.join().unwrap();
     });
 }
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use pool::{JobErrorKind, JobHandle, Pool, call, submit};
 use pool_tests::jobs;
-use pool_tests::{Isolation, isolated, pids, proc, scratch, wait_until};
+use pool_tests::{Isolation, isolated, pids, proc, scratch, wait_for_room, wait_until};
 use rustix::process::{Resource, Rlimit};
 
 /// A pool of one worker, which is busy until the file `gate` is there.
@@ -14,6 +14,7 @@ fn busy_pool(capacity: usize) -> (Pool, JobHandle<u32>) {
     let started = scratch("started");
     let held = submit!(pool => jobs::hold, &started, &scratch("gate"));
     wait_until("the worker is busy", || !pids(&started).is_empty());
+    wait_for_room(&pool, capacity.min(10));
     (pool, held)
 }
 

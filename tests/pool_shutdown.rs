@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use pool::{JobContext, JobErrorKind, JobHandle, Pool, RetryPolicy, call, pool_job, submit};
 use pool_tests::jobs::{self, Death};
 use pool_tests::room::holds_within;
-use pool_tests::{Isolation, isolated, lines, pids, proc, scratch, wait_until};
+use pool_tests::{Isolation, isolated, lines, pids, proc, scratch, wait_for_room, wait_until};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(600);
@@ -406,6 +406,7 @@ fn whoever_waits_for_room_hears_of_the_end() {
         let (started, gate) = (scratch("started"), scratch("gate"));
         let held = submit!(pool => jobs::hold, &started, &gate);
         wait_until("it runs", || !pids(&started).is_empty());
+        wait_for_room(&pool, 1);
         let queued = submit!(pool => jobs::echo, 1);
         let other = pool.clone();
         let waits = thread::spawn(move || pool::block_on(other.reserve()).is_err());

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use pool::{Call, JobErrorKind, JobHandle, JobQueue, JobStatus, Pool, block_on, call, submit};
 use pool_tests::jobs;
 use pool_tests::room::holds_within;
-use pool_tests::{isolated, lines, pids, scratch, wait_until};
+use pool_tests::{isolated, lines, pids, scratch, wait_for_room, wait_until};
 
 /// Longer than any test.
 const LONG: Duration = Duration::from_secs(600);
@@ -147,6 +147,7 @@ fn a_popped_job_is_refused_by_a_pool_that_is_full_or_closed() {
         let (started, gate) = (scratch("started"), scratch("gate"));
         let held = submit!(pool => jobs::hold, &started, &gate);
         wait_until("the worker is busy", || !pids(&started).is_empty());
+        wait_for_room(&pool, 1);
         let queued = submit!(pool => jobs::echo, 5);
         block_on(queue.pop(SOON)).unwrap().submit(&pool);
         assert_kind(full, &JobErrorKind::QueueFull);

@@ -11,4 +11,4 @@ pub mod proc;
 pub mod room;
 
 pub use isolation::{End, Isolation, isolated, run_puppet};
-pub use room::{lines, pids, scratch, wait_until};
+pub use room::{lines, pids, scratch, wait_for_room, wait_until};

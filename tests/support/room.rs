@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use pool::Pool;
+
 /// Names the directory of the test, in all of its stages and workers.
 pub(crate) const ROOM: &str = "POOL_TESTS_ROOM";
 
@@ -41,6 +43,13 @@ pub fn pids(path: &Path) -> Vec<u32> {
 /// If it does not hold within twenty seconds.
 pub fn wait_until(what: &str, cond: impl FnMut() -> bool) {
     assert!(holds_within(PATIENCE, cond), "waited in vain: {what}");
+}
+
+/// Waits until the pool has room for `n` jobs in its queue: a job that was handed out may be seen to
+/// run a moment before its place is free.
+pub fn wait_for_room(pool: &Pool, n: usize) {
+    let permits: Vec<_> = (0..n).map(|_| pool::block_on(pool.reserve())).collect();
+    assert!(permits.iter().all(Result::is_ok));
 }
 
 /// Whether `cond` comes to hold within `limit`.
