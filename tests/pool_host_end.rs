@@ -20,7 +20,6 @@ fn busy_pool() {
 }
 
 #[pool::test]
-#[expect(clippy::redundant_closure, reason = "the closure's type has the name of this test")]
 fn a_host_that_returns_with_a_pool_leaves_nothing() {
     Isolation::new().end(End::WithPool).run(|| {
         busy_pool();
