@@ -129,7 +129,7 @@ impl Process {
     /// pidfd where there is one: that stays what it was, and finds what is left of the group.
     fn kill_group(&self) {
         let by_pidfd = self.signal_group_by_pidfd(libc::SIGKILL);
-        if by_pidfd.is_none() && self.is_ours() {
+        if by_pidfd.is_none() && (self.is_ours() || self.is_nobodys()) {
             let _ = rustix::process::kill_process_group(self.pid, Signal::KILL);
         }
     }
@@ -164,8 +164,27 @@ impl Process {
 
     /// Alive, or dead and not reaped: its number is its own.
     fn is_ours(&self) -> bool {
-        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        wait_for(self.pid, peek).is_ok()
+        self.wait(WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT).is_ok()
+    }
+
+    /// No process has its number. A group that has it is the one that this process led: as long as
+    /// somebody is in there, the number is given to no other process.
+    fn is_nobodys(&self) -> bool {
+        rustix::process::test_kill_process(self.pid) == Err(Errno::SRCH)
+    }
+
+    /// How it ended, if it has.
+    fn wait(&self, options: WaitIdOptions) -> rustix::io::Result<Option<WaitIdStatus>> {
+        let options = options | WaitIdOptions::EXITED;
+        #[cfg(target_os = "linux")]
+        if let Exit::Pidfd(pidfd) = &self.exit {
+            let result = wait_for(WaitId::PidFd(pidfd.get_ref().as_fd()), options);
+            // Linux before 5.4 knows no such wait.
+            if !matches!(result, Err(Errno::INVAL)) {
+                return result;
+            }
+        }
+        wait_for(WaitId::Pid(self.pid), options)
     }
 
     /// Waits until the process has ended. It is not reaped yet.
@@ -190,13 +209,12 @@ impl Process {
         if *gone {
             return Some(WorkerExit::Unknown);
         }
-        let peek = WaitIdOptions::EXITED | WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT;
-        if matches!(wait_for(self.pid, peek), Ok(None)) {
+        if matches!(self.wait(WaitIdOptions::NOHANG | WaitIdOptions::NOWAIT), Ok(None)) {
             return None;
         }
         self.kill_group();
         *gone = true;
-        match wait_for(self.pid, WaitIdOptions::EXITED | WaitIdOptions::NOHANG) {
+        match self.wait(WaitIdOptions::NOHANG) {
             Ok(Some(status)) => Some(exit_of(&status)),
             // The host ignores SIGCHLD, or somebody else waits for any child.
             Ok(None) | Err(_) => Some(WorkerExit::Unknown),
@@ -207,7 +225,7 @@ impl Process {
     /// it. True if there may be more to come.
     pub(crate) fn reap_orphans(&self) -> bool {
         // The number may be that of another group by now, unless somebody is left in this one.
-        while self.signal_group_by_pidfd(0) != Some(false) {
+        while self.signal_group_by_pidfd(0).unwrap_or_else(|| self.is_nobodys()) {
             let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
             match rustix::process::waitid(WaitId::Pgid(Some(self.pid)), options) {
                 Ok(Some(_)) | Err(Errno::INTR) => {}
@@ -247,9 +265,9 @@ fn signal_by_pidfd(
     Err(Errno::from_io_error(&io::Error::last_os_error()).unwrap_or(Errno::NOSYS))
 }
 
-fn wait_for(pid: Pid, options: WaitIdOptions) -> rustix::io::Result<Option<WaitIdStatus>> {
+fn wait_for(whom: WaitId<'_>, options: WaitIdOptions) -> rustix::io::Result<Option<WaitIdStatus>> {
     loop {
-        match rustix::process::waitid(WaitId::Pid(pid), options) {
+        match rustix::process::waitid(whom.clone(), options) {
             Err(Errno::INTR) => {}
             result => return result,
         }
@@ -282,7 +300,7 @@ impl Exit {
         }
         let (tell, ended) = tokio::sync::watch::channel(false);
         std::thread::Builder::new().name("pool-reaper".to_owned()).spawn(move || {
-            let _ = wait_for(pid, WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
+            let _ = wait_for(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOWAIT);
             let _ = tell.send(true);
         })?;
         Ok(Exit::Thread(ended))
