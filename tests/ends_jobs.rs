@@ -477,15 +477,18 @@ fn build_abort_puppet() -> PathBuf {
     );
     // Only where something changes, so that cargo finds what it has built before.
     let write = |name: &str, text: &[u8]| {
-        if std::fs::read(folder.join(name)).is_ok_and(|old| old == text) {
-            return;
+        let changes = std::fs::read(folder.join(name)).map_or(true, |old| old != text);
+        if changes {
+            std::fs::write(folder.join(name), text).unwrap();
         }
-        std::fs::write(folder.join(name), text).unwrap();
+        changes
     };
     write("Cargo.toml", manifest.as_bytes());
-    if !folder.join("Cargo.lock").exists() {
-        // The same versions: nothing has to be fetched.
-        write("Cargo.lock", &std::fs::read(tests.parent().unwrap().join("Cargo.lock")).unwrap());
+    // The same versions as here, so that nothing has to be fetched. Cargo leaves out of its own
+    // copy what this program has no use for.
+    let versions = std::fs::read(tests.parent().unwrap().join("Cargo.lock")).unwrap();
+    if write("workspace.lock", &versions) {
+        write("Cargo.lock", &versions);
     }
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.args(["build", "--quiet", "--offline", "--target-dir"]).arg(folder.join("target"));

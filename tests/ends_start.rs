@@ -238,7 +238,7 @@ fn starts_that_fail_back_off() {
         let eight = begin.elapsed();
         assert!(eight >= Duration::from_millis(150 + 160 + 320), "{eight:?}");
         println!("measured: six starts after {six:?}, eight after {eight:?}");
-        // Who comes in between learns it at once, and does not start more.
+        // Who comes in between learns it with the next failure, and causes no further starts.
         let begin = Instant::now();
         let reason = trouble_of(submit!(pool => jobs::echo, 1));
         assert!(reason.contains("exited with code 5"), "{reason}");
