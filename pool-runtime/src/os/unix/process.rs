@@ -93,7 +93,7 @@ pub(crate) fn spawn(
             process.kill();
             // The driver must not wait for it.
             let reap = move || {
-                let _ = wait_for(pid, WaitIdOptions::EXITED);
+                let _ = wait_for(WaitId::Pid(pid), WaitIdOptions::EXITED);
             };
             let _ = std::thread::Builder::new().name("pool-reaper".to_owned()).spawn(reap);
             return Err(error);
