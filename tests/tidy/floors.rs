@@ -61,7 +61,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "door",
-        modules: &["lib", "private", "macros"],
+        modules: &["lib", "private", "macros", "fuzz"],
         below: &["words", "bytes", "context", "host", "worker", "roof"],
         crates: &["pool_macros"],
     },

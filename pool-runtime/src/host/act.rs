@@ -12,7 +12,7 @@ use super::backlog::{Count, Share};
 use super::cell::{Cell, JobStatus, Manner, Outcome};
 use super::link::{Answer, Link, Said};
 use super::news::{Around, Gone, News};
-use super::seats::{Seats, Task};
+use super::seats::{Seats, Task, take_due};
 use crate::error::{JobErrorKind, WorkerExit};
 use crate::policy::Terms;
 use crate::scheduler::{Action, Config, Ending, Event, JobKey, Reply, Scheduler, Time, WorkerId};
@@ -217,17 +217,12 @@ impl Core {
         let event = match answer.said {
             Said::Awake => Event::Awake { worker },
             said => {
-                let seq = answer.seq;
-                if seat.window.front().is_none_or(|&(due, _)| due != seq) {
-                    return Err(WireFault::Seq { seq });
+                let task = take_due(&mut seat.window, answer.seq)?;
+                // It may be tried again, and then it waits.
+                if matches!(said, Said::Panicked(_)) {
+                    task.cell.set_status(JobStatus::Queued);
                 }
-                if let Some((_, task)) = seat.window.pop_front() {
-                    // It may be tried again, and then it waits.
-                    if matches!(said, Said::Panicked(_)) {
-                        task.cell.set_status(JobStatus::Queued);
-                    }
-                    after.tasks.push(task);
-                }
+                after.tasks.push(task);
                 if let Some((_, next)) = seat.window.front() {
                     next.cell.set_status(JobStatus::Running);
                 }

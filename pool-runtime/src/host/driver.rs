@@ -229,7 +229,7 @@ impl Desk {
             let is_ready = self.is_ready;
             let limit = host.around.plan.max_payload;
             let check = |header: &_| match is_ready {
-                true => link.check(header, limit),
+                true => Answer::check(header, link.sent(), limit),
                 false => Hello::check(header),
             };
             let Some(frame) = self.reader.next(check).map_err(|fault| fault.to_string())? else {

@@ -71,13 +71,13 @@ impl OutFrame {
 
 /// What a worker answered.
 #[derive(Debug)]
-pub(super) struct Answer {
-    pub(super) seq: u64,
-    pub(super) said: Said,
+pub(crate) struct Answer {
+    pub(crate) seq: u64,
+    pub(crate) said: Said,
 }
 
 #[derive(Debug)]
-pub(super) enum Said {
+pub(crate) enum Said {
     Done(Output),
     Failed(JobErrorKind),
     Panicked(PanicInfo),
@@ -237,8 +237,15 @@ impl Link {
         self.condemned.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Checks a header before its body is awaited.
-    pub(super) fn check(&self, header: &Header<ToHost>, limit: u64) -> Result<(), WireFault> {
+    fn out(&self) -> MutexGuard<'_, Out> {
+        self.out.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Answer {
+    /// Checks a header before its body is awaited: `sent` jobs were sent, and outputs may have
+    /// `limit` bytes.
+    pub(crate) fn check(header: &Header<ToHost>, sent: u64, limit: u64) -> Result<(), WireFault> {
         let len = u64::from(header.len);
         match header.kind {
             ToHost::Done if len > limit => Err(WireFault::Length { len, limit }),
@@ -248,22 +255,15 @@ impl Link {
             ToHost::Poke if len > 0 => Err(WireFault::Unexpected("a poke with a body")),
             ToHost::Done | ToHost::Failed | ToHost::Panicked | ToHost::Poke => {
                 let seq = header.seq;
-                let due = seq < self.sent.load(Ordering::Relaxed);
-                if due { Ok(()) } else { Err(WireFault::Seq { seq }) }
+                if seq < sent { Ok(()) } else { Err(WireFault::Seq { seq }) }
             }
             ToHost::Hello => Err(WireFault::Unexpected("a second greeting")),
             ToHost::Log => Err(WireFault::Unexpected("a log frame that nobody asked for")),
         }
     }
 
-    fn out(&self) -> MutexGuard<'_, Out> {
-        self.out.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Answer {
     /// What a checked frame says.
-    pub(super) fn read(frame: Frame<ToHost>) -> Result<Answer, WireFault> {
+    pub(crate) fn read(frame: Frame<ToHost>) -> Result<Answer, WireFault> {
         let Frame { header, body, .. } = frame;
         let said = match header.kind {
             ToHost::Done => Said::Done(Output { payload: body, raw: header.flags.has(Flags::RAW) }),

@@ -15,10 +15,10 @@ mod core;
 mod driver;
 mod latch;
 mod launch;
-mod link;
+pub(crate) mod link;
 mod news;
 mod race;
-mod seats;
+pub(crate) mod seats;
 mod wakers;
 
 pub(crate) use self::core::Host;

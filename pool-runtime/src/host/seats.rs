@@ -7,6 +7,7 @@ use super::backlog::Share;
 use super::cell::Cell;
 use super::link::Link;
 use crate::scheduler::WorkerId;
+use crate::wire::WireFault;
 
 /// What the scheduler moves: a job, and the work on a queue on whose behalf it runs.
 #[derive(Clone, Debug)]
@@ -49,6 +50,14 @@ impl Seats {
         self.get(worker)?;
         self.0.get_mut(worker.slot as usize)?.take()
     }
+}
+
+/// The first job of a window, if an answer to number `seq` is due: answers come in the order of
+/// their jobs.
+pub(crate) fn take_due<T>(window: &mut VecDeque<(u64, T)>, seq: u64) -> Result<T, WireFault> {
+    let is_due = window.front().is_some_and(|(due, _)| *due == seq);
+    let first = if is_due { window.pop_front() } else { None };
+    first.map(|(_, job)| job).ok_or(WireFault::Seq { seq })
 }
 
 impl Seat {

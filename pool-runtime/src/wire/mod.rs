@@ -13,7 +13,7 @@
 //! Nothing that a worker says is trusted: a header is checked whole (kind, flags, length,
 //! number) before its body is awaited, and bodies are parsed from private copies.
 
-mod frame;
+pub(crate) mod frame;
 mod handshake;
 mod message;
 mod payload;
