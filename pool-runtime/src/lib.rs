@@ -84,6 +84,9 @@
 //! - [`Pool::shutdown`] ends everything now, [`Pool::close`] finishes what was accepted. When the
 //!   `main` under `#[pool::main]` returns, the global pool is shut down.
 //!
+//! [How things end](how_things_end) lists every cause, with what it means for caller, worker and
+//! children.
+//!
 //! A job that takes a [`&JobContext`](JobContext) can see that it is asked. The caller does not
 //! pass it:
 //!
@@ -175,6 +178,9 @@ mod scheduler;
 mod stats;
 mod wire;
 mod worker;
+
+#[doc = include_str!("how_things_end.md")]
+pub mod how_things_end {}
 
 #[cfg(fuzzing)]
 #[doc(hidden)]
