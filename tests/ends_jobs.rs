@@ -371,12 +371,19 @@ fn a_worker_in_the_hosts_process_group_is_ended_alone() {
 
 #[pool::test]
 fn panics_that_cannot_be_caught_are_crashes() {
-    isolated(|| {
+    let body = || {
         let pool = Pool::new(1).unwrap();
         let abort = JobErrorKind::Crashed(WorkerExit::Signal(libc::SIGABRT));
         assert_eq!(*submit!(pool => panic_twice).wait().unwrap_err().kind(), abort);
         assert_eq!(*submit!(pool => panic_out_of_c).wait().unwrap_err().kind(), abort);
         assert_eq!(panic_of(submit!(pool => panic_plainly)).message(), "plainly");
+    };
+    // No report of them reaches the host, so the worker prints what it knows.
+    Isolation::new().run_and_read(body, |output| {
+        for text in ["the first", "the second", "through a function that cannot unwind"] {
+            assert!(output.contains(text), "{output}");
+        }
+        assert!(!output.contains("plainly"), "{output}");
     });
 }
 

@@ -2,13 +2,16 @@
 //!
 //! The hook notes what it sees if the panic is on the job's own thread, inside a job, and is
 //! silent; the host gets the note instead. Panics of other threads go to the hook that was there
-//! before. A program built with `panic = "abort"` never comes back from the hook: there it hands
+//! before. A second panic may be the kind that nothing catches (while the first one unwinds, or out
+//! of a function that must not): then the process aborts and no note reaches the host, hence the
+//! first note and all later panics are printed too. A program built with `panic = "abort"` never comes back from the hook: there it hands
 //! the note over itself.
 
 use std::any::Any;
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
+use std::io::Write as _;
 use std::panic::PanicHookInfo;
 
 use crate::wire::PanicReport;
@@ -32,12 +35,33 @@ pub(super) fn install(last_words: impl Fn(PanicReport) + Send + Sync + 'static) 
         if cfg!(panic = "abort") {
             last_words(report);
         } else {
+            let earlier = NOTED.with_borrow(VecDeque::len);
+            if earlier == 1 {
+                print_first_note();
+            }
+            if earlier > 0 {
+                before(info);
+            }
             NOTED.with_borrow_mut(|noted| {
                 noted.truncate(REMEMBERED - 1);
                 noted.push_front(report);
             });
         }
     }));
+}
+
+fn print_first_note() {
+    NOTED.with_borrow(|noted| {
+        if let Some(PanicReport { message, location, .. }) = noted.front() {
+            let place = location.as_ref().map(|(file, line, _)| format!(" at {file}:{line}"));
+            // `eprintln` would panic itself where stderr is closed.
+            let _ = writeln!(
+                std::io::stderr(),
+                "a job panicked{}: {message}",
+                place.unwrap_or_default()
+            );
+        }
+    });
 }
 
 /// Runs a job; a panic of it ends here.
