@@ -54,8 +54,24 @@ pub struct PoolBuilder {
     name: Option<String>,
 }
 
+impl Pool {
+    /// How a pool differs from the default one.
+    pub fn builder() -> PoolBuilder {
+        PoolBuilder::new()
+    }
+
+    /// A pool of so many workers.
+    ///
+    /// # Errors
+    ///
+    /// As [`PoolBuilder::build`].
+    pub fn new(workers: usize) -> Result<Pool, BuildError> {
+        Pool::builder().workers(workers).build()
+    }
+}
+
 impl PoolBuilder {
-    pub(crate) fn new() -> Self {
+    fn new() -> Self {
         PoolBuilder {
             workers: None,
             queue_capacity: 1_000_000,
@@ -246,15 +262,6 @@ impl PoolBuilder {
         host::start_driver(&host)
             .map_err(|error| BuildError::new(format!("no thread for its driver: {error}")))?;
         Ok(Pool::of(host))
-    }
-
-    /// Builds the pool that [`Pool::global`] and `submit!` use from here on.
-    ///
-    /// # Errors
-    ///
-    /// As [`build`](Self::build), and if there is a global pool already.
-    pub fn build_global(self) -> Result<&'static Pool, BuildError> {
-        Pool::build_global(self)
     }
 
     fn worker_count(&self) -> Result<u32, BuildError> {

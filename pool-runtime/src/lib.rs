@@ -164,6 +164,7 @@ mod call;
 mod codec;
 mod context;
 mod error;
+mod global;
 mod handle;
 mod host;
 mod id;

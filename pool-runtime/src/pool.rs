@@ -3,19 +3,17 @@
 use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use tokio::sync::SemaphorePermit;
 
-use crate::builder::PoolBuilder;
 use crate::call::{Call, CallParts};
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
-use crate::host::{Cell, Host, Order, is_worker};
+use crate::host::{Cell, Host, Order};
 use crate::policy::JobOptions;
-use crate::queue::{JobQueue, Work};
 use crate::registry::Job;
 use crate::scheduler::Readiness;
 use crate::stats::WorkReport;
@@ -27,7 +25,7 @@ const DROP_WAIT: Duration = Duration::from_secs(2);
 /// A pool of worker processes. A cheap handle: clones are the same pool.
 ///
 /// Dropping the last one kills what is running and waits at most two seconds until the workers
-/// are reaped. Only [`Pool`] and [`Work`] keep a pool alive; handles, cancellers and permits do
+/// are reaped. Only [`Pool`] and [`Work`](crate::Work) keep a pool alive; handles, cancellers and permits do
 /// not.
 ///
 /// # Examples
@@ -57,72 +55,19 @@ enum Route {
 }
 
 impl Pool {
-    /// How a pool differs from the default one.
-    pub fn builder() -> PoolBuilder {
-        PoolBuilder::new()
-    }
-
-    /// A pool of so many workers.
-    ///
-    /// # Errors
-    ///
-    /// As [`PoolBuilder::build`].
-    pub fn new(workers: usize) -> Result<Pool, BuildError> {
-        Pool::builder().workers(workers).build()
-    }
-
     pub(crate) fn of(host: Arc<Host>) -> Pool {
         Pool(Arc::new(Route::Workers(host)))
     }
 
-    /// The pool that `submit!` uses, built at its first use: one worker a core, or as many as
-    /// the environment variable `POOL_WORKERS` says. It is shut down when the `main` that
-    /// `#[pool::main]` wraps returns.
-    ///
-    /// If it cannot be built, its jobs resolve to
-    /// [`WorkerStart`](JobErrorKind::WorkerStart) with the text of the [`BuildError`]. So it is in
-    /// a worker, where a pool exists only if a job builds one.
-    pub fn global() -> &'static Pool {
-        match Pool::try_global() {
-            Ok(pool) => pool,
-            Err(error) => {
-                static BROKEN: OnceLock<Pool> = OnceLock::new();
-                BROKEN.get_or_init(|| Pool(Arc::new(Route::Broken(error))))
-            }
-        }
+    /// A pool whose jobs resolve to `error`.
+    pub(crate) fn broken(error: BuildError) -> Pool {
+        Pool(Arc::new(Route::Broken(error)))
     }
 
-    /// The same, or why there is none.
-    ///
-    /// # Errors
-    ///
-    /// As [`PoolBuilder::build`]; always in a worker.
-    pub fn try_global() -> Result<&'static Pool, BuildError> {
-        if let Some(built) = GLOBAL.get() {
-            return built.as_ref().map_err(Clone::clone);
-        }
-        let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-        GLOBAL.get_or_init(default_global).as_ref().map_err(Clone::clone)
-    }
-
-    pub(crate) fn build_global(builder: PoolBuilder) -> Result<&'static Pool, BuildError> {
-        let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
-        if GLOBAL.get().is_some() {
-            return Err(BuildError::new(
-                "the global pool exists already: call `build_global` once, before the first use \
-                 of `Pool::global()` or `submit!`",
-            ));
-        }
-        let built = builder.build()?;
-        GLOBAL.get_or_init(|| Ok(built)).as_ref().map_err(Clone::clone)
-    }
-
-    /// Shuts the global pool down, if there is one, and waits for it as a drop does.
-    pub(crate) fn end_global() {
-        if let Some(Ok(pool)) = GLOBAL.get() {
-            if let Route::Workers(host) = &*pool.0 {
-                end(host);
-            }
+    /// Shuts down and waits as a drop does.
+    pub(crate) fn end(&self) {
+        if let Some(host) = self.host() {
+            end(host);
         }
     }
 
@@ -176,14 +121,6 @@ impl Pool {
             }
             Route::Workers(_) | Route::Broken(_) => Err(Closed),
         }
-    }
-
-    /// Works on a queue until it is empty and all that it gave has ended.
-    ///
-    /// The future takes jobs from the queue from its first poll on, and only what can be handed
-    /// to a worker at once. Dropping it takes no more and leaves the running jobs alone.
-    pub fn work(&self, queue: &JobQueue) -> Work {
-        Work::new(self.clone(), queue.clone())
     }
 
     /// Waits until every worker has been up.
@@ -268,31 +205,6 @@ impl Pool {
             },
         }
     }
-}
-
-static GLOBAL: OnceLock<Result<Pool, BuildError>> = OnceLock::new();
-/// Held while the global pool is built, so that two builds at once do not both start workers.
-static BUILDING: Mutex<()> = Mutex::new(());
-
-fn default_global() -> Result<Pool, BuildError> {
-    if is_worker() {
-        return Err(BuildError::new(
-            "this is a worker process, which has no global pool: build one in the job with \
-             `Pool::builder()`",
-        ));
-    }
-    let builder = match std::env::var("POOL_WORKERS") {
-        Err(_) => Pool::builder(),
-        Ok(text) => match text.trim().parse() {
-            Ok(n) => Pool::builder().workers(n),
-            Err(_) => {
-                return Err(BuildError::new(format!(
-                    "POOL_WORKERS is {text:?}: it must be a number"
-                )));
-            }
-        },
-    };
-    builder.build()
 }
 
 /// What a pool or a queue needs to know of a call; and why it cannot be accepted as it is.

@@ -195,6 +195,16 @@ pub struct Work {
     timer: Option<Pin<Box<Timer>>>,
 }
 
+impl Pool {
+    /// Works on a queue until it is empty and all that it gave has ended.
+    ///
+    /// The future takes jobs from the queue from its first poll on, and only what can be handed
+    /// to a worker at once. Dropping it takes no more and leaves the running jobs alone.
+    pub fn work(&self, queue: &JobQueue) -> Work {
+        Work::new(self.clone(), queue.clone())
+    }
+}
+
 impl Work {
     pub(crate) fn new(pool: Pool, queue: JobQueue) -> Work {
         let started = Instant::now();

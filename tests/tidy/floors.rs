@@ -55,7 +55,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "roof",
-        modules: &["pool", "builder", "call", "handle", "queue", "stream"],
+        modules: &["pool", "builder", "call", "global", "handle", "queue", "stream"],
         below: &["words", "bytes", "context", "host"],
         crates: &["tokio", "futures_core"],
     },
