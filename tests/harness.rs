@@ -16,7 +16,9 @@ fn say(text: &str) {
 
 #[pool_job]
 fn say_long(letter: char, len: usize) {
-    println!("<{}>", letter.to_string().repeat(len));
+    // One write: the parts of several writes may stand among those of other workers.
+    let line = format!("<{}>\n", letter.to_string().repeat(len));
+    std::io::stdout().write_all(line.as_bytes()).unwrap();
 }
 
 #[pool_job]

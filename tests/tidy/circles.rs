@@ -7,8 +7,7 @@ use super::source::{self, Token};
 
 /// Folders and files that are allowed to know each other: they are one noun in several files.
 /// Folder, files, reason.
-const TOGETHER: &[(&str, &[&str], &str)] =
-    &[("scheduler", &["machine", "recall", "staff"], "one state machine in several `impl` blocks")];
+const TOGETHER: &[(&str, &[&str], &str)] = &[];
 
 /// First names of all paths that begin with `start`, as in `start::name` and
 /// `start::{name, name::…}`.

@@ -12,8 +12,8 @@ use crate::policy::Terms;
 
 use super::event::{Action, Ending, Event, JobKey, Readiness, Time};
 use super::job::{Doom, Job, Jobs, Place};
+use super::launches::Launches;
 use super::queue::Queue;
-use super::staff::Launches;
 use super::worker::{Crew, Stage};
 
 /// What the pool was built with.

@@ -40,6 +40,7 @@
 mod course;
 mod event;
 mod job;
+mod launches;
 mod machine;
 mod queue;
 mod recall;

@@ -1,7 +1,5 @@
 //! Having workers: how many, launching and ending them, and what their deaths mean.
 
-use std::time::Duration;
-
 use crate::error::WorkerExit;
 
 use super::event::{Action, Ending, Time};
@@ -9,36 +7,8 @@ use super::machine::{Mode, Scheduler};
 use super::recall::PATIENCE;
 use super::worker::Stage;
 
-/// The wait after the second failure in a row; it doubles with each further one.
-const FIRST_WAIT: Duration = Duration::from_millis(10);
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
-
 /// So many failed launches in a row mean that launching does not work.
 const HOPELESS_AFTER: u32 = 3;
-
-/// How launching goes, pool-wide.
-#[derive(Default)]
-pub(super) struct Launches {
-    /// Failed launches and idle deaths since the last reply.
-    pub(super) strikes: u32,
-    /// Failed launches since a worker became ready.
-    pub(super) failed: u32,
-    /// No launch before this moment.
-    pub(super) not_before: Time,
-    /// When the next launch is due, if one waits for its moment.
-    pub(super) due: Option<Time>,
-}
-
-impl Launches {
-    fn strike(&mut self, now: Time) {
-        self.strikes = self.strikes.saturating_add(1);
-        let wait = match self.strikes {
-            1 => Duration::ZERO,
-            n => FIRST_WAIT.saturating_mul(1 << (n - 2).min(16)).min(LONGEST_WAIT),
-        };
-        self.not_before = self.not_before.max(now + wait);
-    }
-}
 
 impl<T: Clone> Scheduler<T> {
     /// How many workers, starting or ready, there should be now. The one place that says so.
