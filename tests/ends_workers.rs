@@ -392,3 +392,19 @@ fn a_job_that_kills_every_worker_before_it_begins_does_not_circle() {
         }
     });
 }
+
+#[pool::test]
+fn a_pool_of_which_every_worker_was_stopped_gets_new_ones() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let stopped = submit!(pool => jobs::pid).wait().unwrap();
+        jobs::send(stopped, Signal::STOP);
+        wait_until("it is stopped", || proc::state(stopped) == Some('T'));
+        let begun = Instant::now();
+        let other = submit!(pool => jobs::pid).wait().unwrap();
+        assert_ne!(other, stopped);
+        assert!(!proc::is_alive(stopped));
+        println!("a new worker had the job after {:?}", begun.elapsed());
+        assert!(begun.elapsed() < Duration::from_secs(10));
+    });
+}

@@ -151,8 +151,7 @@ impl<T: Clone> Scheduler<T> {
             }
             Event::Awake { worker } => {
                 if let Some(slot) = self.crew.find(worker) {
-                    self.crew[slot].unresponsive = false;
-                    self.crew.settle(slot, now);
+                    self.awake(now, slot);
                 }
             }
             Event::WorkerGone { worker, exit, claimed } => {

@@ -29,9 +29,8 @@
 //! - A job is charged with a death only as the head of a window: because it was claimed, or
 //!   because it lay there for the fourth time.
 //! - The unclaimed head of a window is looked at after 50 ms. A worker that turns out not to
-//!   have taken notice gets nothing more before it shows that it is awake. It may stay so for
-//!   as long as it likes (somebody may have stopped it, to look at it); a pool that closes
-//!   stops it, and kills it when that does not help.
+//!   have taken notice gets nothing more before it shows that it is awake. If it has not after
+//!   two seconds it is replaced: somebody may have stopped every worker there is.
 //! - While a recall, a grace period or a claimed job that was found by a recall is pending,
 //!   the worker gets nothing new: nobody is handed to a worker that may be killed.
 //! - Jobs that end without ever having run, because the pool shuts down, are resolved in the

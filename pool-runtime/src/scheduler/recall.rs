@@ -94,6 +94,17 @@ impl<T: Clone> Scheduler<T> {
             self.kill(now, slot);
         } else {
             self.press(now, slot);
+            if self.crew[slot].unresponsive {
+                self.crew.set_timer(slot, Some(now + PATIENCE));
+            }
+        }
+        self.crew.settle(slot, now);
+    }
+
+    /// The worker has shown that it takes notice.
+    pub(super) fn awake(&mut self, now: Time, slot: u32) {
+        if std::mem::take(&mut self.crew[slot].unresponsive) {
+            self.crew.set_timer(slot, None);
         }
         self.crew.settle(slot, now);
     }
@@ -138,10 +149,14 @@ impl<T: Clone> Scheduler<T> {
         self.crew.set_timer(slot, Some(until));
     }
 
-    /// A grace period is over, a reply that had to come did not, or a recall got no answer.
+    /// A grace period is over, a reply that had to come did not, a recall got no answer, or a worker
+    /// that was found silent has stayed so.
     pub(super) fn pressed_too_long(&mut self, now: Time, slot: u32) {
         let worker = &mut self.crew[slot];
-        if worker.recalling {
+        if worker.unresponsive {
+            // It holds no job. What waits may wait for it alone: all workers may have been stopped.
+            self.kill(now, slot);
+        } else if worker.recalling {
             let all = worker.window.len();
             self.recalled(now, slot, all);
         } else {

@@ -69,6 +69,7 @@ const EXPECTED: &[&str] = &[
     "given up after a kill",
     "killed launch",
     "killed after a stop",
+    "killed for its silence",
     "killed after grace",
     "kill cut a grace short",
     "died while asked",

@@ -176,6 +176,12 @@ impl World {
                 ensure!(waited >= PATIENCE, "{worker:?} is killed while it stops");
                 self.count("killed after a stop");
             }
+            Life::Running if process.window.is_empty() => {
+                ensure!(process.silent != Silent::No, "{worker:?} is killed though it listens");
+                let silence = process.recalled_at.map_or(Duration::ZERO, |at| now.since(at));
+                ensure!(silence >= PATIENCE, "{worker:?} was silent for {silence:?} only");
+                self.count("killed for its silence");
+            }
             Life::Running => {
                 ensure!(process.window.len() == 1, "{worker:?} is killed with a bystander");
                 ensure!(process.recalled_at == Some(now), "{worker:?} is killed without a recall");
