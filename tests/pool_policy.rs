@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use pool::{Pool, Priority, RetryPolicy, call, pool_job, submit};
 use pool_tests::jobs::{self, Death};
-use pool_tests::{isolated, lines, pids, proc, scratch, wait_until};
+use pool_tests::{Isolation, isolated, lines, pids, proc, scratch, wait_until};
 
 #[pool_job]
 #[expect(unsafe_code, reason = "the environment of a process is nobody's own")]
@@ -199,5 +199,24 @@ fn the_pool_builder_says_what_a_job_does_not() {
         assert_eq!(error.attempts(), 2);
         let call = call!(jobs::die_before, 3, Death::Abort).retry(RetryPolicy::attempts(3));
         assert_eq!(pool.submit(call).wait().unwrap(), 3);
+    });
+}
+
+#[pool_job]
+fn variables(names: Vec<String>) -> Vec<Option<String>> {
+    names.iter().map(|name| std::env::var(name).ok()).collect()
+}
+
+#[pool::test]
+fn libraries_are_told_how_many_threads_they_may_start() {
+    let names = ["RAYON_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS"];
+    let ask = |pool: &Pool| submit!(pool => variables, names.map(String::from).to_vec()).wait();
+    let told = |texts: [&str; 3]| texts.map(|text| Some(text.to_owned())).to_vec();
+    Isolation::new().env("MKL_NUM_THREADS", "7").run(|| {
+        let builder = Pool::builder().workers(1).threads_per_worker(3);
+        let pool = builder.clone().env("OMP_NUM_THREADS", "5").build().unwrap();
+        assert_eq!(ask(&pool).unwrap(), told(["3", "5", "7"]));
+        let pool = builder.env("OMP_NUM_THREADS", "5").env_clear().build().unwrap();
+        assert_eq!(ask(&pool).unwrap(), told(["3", "3", "3"]));
     });
 }

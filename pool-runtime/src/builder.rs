@@ -46,6 +46,7 @@ pub struct PoolBuilder {
     start_timeout: Duration,
     max_payload: u64,
     environment: Vec<Variable>,
+    threads_per_worker: Option<usize>,
     current_dir: Option<PathBuf>,
     executable: Option<PathBuf>,
     args: Vec<OsString>,
@@ -81,6 +82,7 @@ impl PoolBuilder {
             start_timeout: Duration::from_secs(30),
             max_payload: 1 << 30,
             environment: Vec::new(),
+            threads_per_worker: None,
             current_dir: None,
             executable: None,
             args: Vec::new(),
@@ -168,6 +170,18 @@ impl PoolBuilder {
         self
     }
 
+    /// How many threads the libraries that a job uses may start in its worker; by default what they
+    /// think best, which is one a core in each of the workers.
+    ///
+    /// Sets `RAYON_NUM_THREADS`, `TOKIO_WORKER_THREADS`, `OMP_NUM_THREADS`,
+    /// `OPENBLAS_NUM_THREADS`, `MKL_NUM_THREADS`, `BLIS_NUM_THREADS`, `VECLIB_MAXIMUM_THREADS` and
+    /// `NUMEXPR_NUM_THREADS` in the workers, each only where neither the host's environment nor
+    /// [`env`](Self::env) sets it.
+    pub fn threads_per_worker(mut self, n: usize) -> Self {
+        self.threads_per_worker = Some(n);
+        self
+    }
+
     /// The workers' working directory; by default the host's.
     pub fn current_dir(mut self, dir: impl Into<PathBuf>) -> Self {
         self.current_dir = Some(dir.into());
@@ -224,6 +238,9 @@ impl PoolBuilder {
         self.environment.iter().try_for_each(check_variable)?;
         self.args.iter().try_for_each(|arg| check_text("args", arg))?;
         self.name.iter().try_for_each(|name| check_text("name", name.as_ref()))?;
+        if self.threads_per_worker == Some(0) {
+            return Err(BuildError::new("`threads_per_worker(0)` would let nothing run"));
+        }
         if self.queue_capacity == 0 {
             return Err(BuildError::new("`queue_capacity(0)` would refuse every job"));
         }
@@ -241,6 +258,7 @@ impl PoolBuilder {
             program,
             args: self.args,
             environment: self.environment,
+            threads: self.threads_per_worker,
             current_dir: self.current_dir,
             stdout: self.stdout,
             stderr: self.stderr,

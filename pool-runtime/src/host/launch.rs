@@ -40,6 +40,8 @@ pub(crate) struct LaunchPlan {
     pub(crate) program: Program,
     pub(crate) args: Vec<OsString>,
     pub(crate) environment: Vec<Variable>,
+    /// For libraries that start threads of their own.
+    pub(crate) threads: Option<usize>,
     pub(crate) current_dir: Option<PathBuf>,
     pub(crate) stdout: Output,
     pub(crate) stderr: Output,
@@ -67,6 +69,18 @@ pub(crate) enum Program {
     /// Another one that has the same jobs.
     Other(PathBuf),
 }
+
+/// By these the usual libraries learn how many threads they may start.
+const THREAD_VARIABLES: [&str; 8] = [
+    "RAYON_NUM_THREADS",
+    "TOKIO_WORKER_THREADS",
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "BLIS_NUM_THREADS",
+    "VECLIB_MAXIMUM_THREADS",
+    "NUMEXPR_NUM_THREADS",
+];
 
 static MAIN_IS_WRAPPED: AtomicBool = AtomicBool::new(false);
 
@@ -155,6 +169,12 @@ impl LaunchPlan {
                 }
             };
         }
+        if let Some(threads) = self.threads {
+            let is_set = |name: &str| self.worker_variable(name).is_some();
+            for name in THREAD_VARIABLES.iter().filter(|name| !is_set(name)) {
+                command.env(name, threads.to_string());
+            }
+        }
         if let Some(dir) = &self.current_dir {
             command.current_dir(dir);
         }
@@ -166,6 +186,17 @@ impl LaunchPlan {
         command.stdout(if in_harness { Stdio::null() } else { self.stdout.stdio() });
         command.stderr(self.stderr.stdio());
         command
+    }
+
+    /// What a worker would find in its environment under this name.
+    fn worker_variable(&self, name: &str) -> Option<OsString> {
+        let inherited = std::env::var_os(name);
+        self.environment.iter().fold(inherited, |value, change| match change {
+            Variable::Set(key, new) if key == name => Some(new.clone()),
+            Variable::Remove(key) if key == name => None,
+            Variable::Clear => None,
+            Variable::Set(..) | Variable::Remove(_) => value,
+        })
     }
 
     /// What `ps` shows.
