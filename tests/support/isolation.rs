@@ -34,8 +34,10 @@ const TOKEN: &str = "POOL_TESTS_TOKEN";
 
 /// How long the reaper waits for what the host left behind.
 const AFTERLIFE: Duration = Duration::from_secs(2);
-/// How long the host waits for its own threads to end.
-const LAST_THREADS: Duration = Duration::from_secs(2);
+/// How long the host waits for its own threads to end. A driver ends with its last worker, and a
+/// killed process takes its time where the machine is busy: its threads may hang in the system for
+/// seconds.
+const LAST_THREADS: Duration = Duration::from_secs(15);
 
 /// Runs `body` in a process of its own, which has to end without leaving anything.
 ///
@@ -354,7 +356,10 @@ fn host<F: FnOnce()>(isolation: &Isolation, body: F) {
         // A driver that was told to end needs a moment for it.
         let settled = holds_within(LAST_THREADS, || leftovers(&before).is_none());
         if !settled {
-            panic!("left in the host: {}", leftovers(&before).unwrap_or_default());
+            let me = std::process::id();
+            let dump: String =
+                std::iter::once(me).chain(proc::descendants(me)).map(proc::describe).collect();
+            panic!("left in the host: {}\n{dump}", leftovers(&before).unwrap_or_default());
         }
     }
     let room = std::env::var_os(ROOM).unwrap();
