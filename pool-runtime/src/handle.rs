@@ -139,10 +139,7 @@ impl<T> JobHandle<T> {
     fn decode(&self, outcome: Outcome) -> Result<T, JobError> {
         let output = outcome?;
         let encoded = Encoded { bytes: output.payload.into_vec(), raw: output.raw };
-        (self.decode)(encoded).map_err(|text| {
-            let text = format!("the host could not read the output: {text}");
-            self.cell.error(JobErrorKind::Decode(text), 1)
-        })
+        (self.decode)(encoded).map_err(|text| self.cell.error(JobErrorKind::Decode(text), 1))
     }
 }
 
