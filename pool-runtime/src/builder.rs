@@ -131,6 +131,13 @@ impl PoolBuilder {
         self
     }
 
+    /// Resident memory that a worker may have while it runs a job, in bytes; by default any amount.
+    /// A job beyond it ends as `MemoryLimit`.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.terms.memory_limit = Some(bytes);
+        self
+    }
+
     /// Stops workers that have had nothing to do for so long, down to none; they are started
     /// again on demand. By default they stay.
     pub fn idle_timeout(mut self, timeout: Duration) -> Self {

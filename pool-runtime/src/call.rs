@@ -160,6 +160,21 @@ impl<J: Job> Call<J> {
         self
     }
 
+    /// How long an attempt may go on without any `progress` or
+    /// `message`, each of which starts it anew. In every other way a
+    /// timeout; [`remaining`](crate::JobContext::remaining) does not count it.
+    pub fn stall_timeout(mut self, timeout: Duration) -> Self {
+        self.parts.options.stall_timeout = Some(timeout);
+        self
+    }
+
+    /// Resident memory that the worker may have while it runs this job, in bytes; in place of the
+    /// pool's limit.
+    pub fn memory_limit(mut self, bytes: u64) -> Self {
+        self.parts.options.memory_limit = Some(bytes);
+        self
+    }
+
     /// Which input this is, for errors, events, snapshots and spans. It stays on the host side.
     pub fn label(mut self, label: impl Into<Arc<str>>) -> Self {
         self.parts.label = Some(label.into());

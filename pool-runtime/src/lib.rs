@@ -203,7 +203,7 @@ pub use pool::{Close, Permit, Pool, Rejected, Shutdown};
 pub use pool_macros::{main, pool_job, test, worker_start};
 pub use queue::{JobQueue, QueuedJob, Work};
 pub use registry::{Job, JobEntry, registered_jobs};
-pub use stats::WorkReport;
+pub use stats::{Progress, WorkReport};
 
 /// Serves and never returns if this process was started as a worker; else does nothing.
 ///

@@ -42,6 +42,7 @@ pub struct RetryPolicy {
     pub(crate) on_panic: bool,
     pub(crate) on_crash: bool,
     pub(crate) on_timeout: bool,
+    pub(crate) memory_factor: f64,
 }
 
 impl Default for RetryPolicy {
@@ -61,6 +62,7 @@ impl RetryPolicy {
             on_panic: false,
             on_crash: true,
             on_timeout: true,
+            memory_factor: 1.0,
         }
     }
 
@@ -94,6 +96,15 @@ impl RetryPolicy {
         self
     }
 
+    /// Raises the memory limit in force at each retry: times `factor` at the second attempt,
+    /// times its square at the third.
+    ///
+    /// A factor that is not a number, or below one, is taken as one.
+    pub const fn memory_factor(mut self, factor: f64) -> Self {
+        self.memory_factor = if factor >= 1.0 { factor } else { 1.0 };
+        self
+    }
+
     /// The wait after `failed` attempts, without its jitter.
     pub(crate) fn delay_after(&self, failed: u32) -> Duration {
         let exponent = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
@@ -115,12 +126,23 @@ pub struct JobOptions {
     pub priority: Option<Priority>,
     /// When and how often it is tried again.
     pub retry: Option<RetryPolicy>,
+    /// How long an attempt may go on without a sign of progress.
+    pub stall_timeout: Option<Duration>,
+    /// Resident memory of its worker, in bytes.
+    pub memory_limit: Option<u64>,
 }
 
 impl JobOptions {
     /// Nothing asked for.
-    pub const NONE: JobOptions =
-        JobOptions { timeout: None, deadline: None, grace: None, priority: None, retry: None };
+    pub const NONE: JobOptions = JobOptions {
+        timeout: None,
+        deadline: None,
+        grace: None,
+        priority: None,
+        retry: None,
+        stall_timeout: None,
+        memory_limit: None,
+    };
 
     /// `self` where it says something, else `other`.
     pub(crate) fn or(self, other: JobOptions) -> JobOptions {
@@ -130,6 +152,8 @@ impl JobOptions {
             grace: self.grace.or(other.grace),
             priority: self.priority.or(other.priority),
             retry: self.retry.or(other.retry),
+            stall_timeout: self.stall_timeout.or(other.stall_timeout),
+            memory_limit: self.memory_limit.or(other.memory_limit),
         }
     }
 }
@@ -142,6 +166,10 @@ pub(crate) struct Terms {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
     pub(crate) retry: RetryPolicy,
+    /// Per attempt; begins anew with each sign of progress.
+    pub(crate) stall_timeout: Option<Duration>,
+    /// Of the first attempt, in bytes.
+    pub(crate) memory_limit: Option<u64>,
 }
 
 impl Terms {
@@ -152,6 +180,8 @@ impl Terms {
             timeout: options.timeout.unwrap_or(pool.timeout),
             grace: options.grace.unwrap_or(pool.grace),
             retry: options.retry.unwrap_or(pool.retry),
+            stall_timeout: options.stall_timeout.or(pool.stall_timeout),
+            memory_limit: options.memory_limit.or(pool.memory_limit),
         }
     }
 }

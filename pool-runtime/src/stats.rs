@@ -1,4 +1,4 @@
-//! Numbers about work that was done: [`WorkReport`].
+//! Numbers about work: how far a job is ([`Progress`]), how jobs ended ([`WorkReport`]).
 
 use std::time::Duration;
 
@@ -15,4 +15,15 @@ pub struct WorkReport {
     pub cancelled: u64,
     /// From the start of the work to its end.
     pub elapsed: Duration,
+}
+
+/// How far a job says that it is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Steps that are done.
+    pub done: u64,
+    /// Steps in all; zero where the job does not know.
+    pub total: u64,
+    /// What it says besides.
+    pub message: Option<String>,
 }

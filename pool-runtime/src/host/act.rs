@@ -415,6 +415,7 @@ impl Core {
                 return Err(error.with_detail(cause.detail.clone()));
             }
             Ending::TimedOut(limit) => JobErrorKind::TimedOut(limit),
+            Ending::MemoryLimit(limit) => JobErrorKind::MemoryLimit { limit },
             Ending::Cancelled => JobErrorKind::Cancelled,
             Ending::PoolClosed => JobErrorKind::PoolClosed,
             Ending::WorkerStart => JobErrorKind::WorkerStart(

@@ -75,6 +75,11 @@ pub(crate) enum Event {
     /// Answer to [`Action::Recall`]: the first `kept` jobs of the window were claimed,
     /// the rest can never run there any more.
     Recalled { worker: WorkerId, kept: usize },
+    /// The first job of the worker's window has shown that it goes on.
+    Progressed { worker: WorkerId },
+    /// The worker, which runs the first job of its window, has more memory than `limit`, the one
+    /// that this attempt was given.
+    OverMemory { worker: WorkerId, limit: u64 },
     /// The worker took notice of a recall: it is awake.
     Awake { worker: WorkerId },
     /// The worker is gone, whatever it was doing; also a launch that failed, where no process
@@ -96,6 +101,8 @@ pub(crate) enum Ending {
     Crashed(WorkerExit),
     /// The timeout or the deadline of this length passed.
     TimedOut(Duration),
+    /// Its worker went beyond its memory limit of so many bytes.
+    MemoryLimit(u64),
     /// Cancelled or killed.
     Cancelled,
     /// The pool shut down.

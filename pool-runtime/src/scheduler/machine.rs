@@ -149,6 +149,7 @@ impl<T: Clone> Scheduler<T> {
                     self.recalled(now, slot, kept);
                 }
             }
+            Event::Progressed { .. } | Event::OverMemory { .. } => {}
             Event::Awake { worker } => {
                 if let Some(slot) = self.crew.find(worker) {
                     self.awake(now, slot);

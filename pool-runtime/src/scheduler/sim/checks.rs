@@ -246,6 +246,7 @@ impl World {
                 ensure!(by_deadline || !given_up, "job {number} was given up, and timed out");
                 self.count("ending TimedOut");
             }
+            Ending::MemoryLimit(_) => ensure!(false, "job {number} had no limit"),
             Ending::Cancelled => {
                 ensure!(given_up, "job {number} was not given up");
                 self.count("ending Cancelled");

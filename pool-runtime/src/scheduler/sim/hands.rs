@@ -23,6 +23,8 @@ impl World {
             Event::Replied { reply: Reply::Done, .. } => "event Replied Done",
             Event::Replied { reply: Reply::Panicked, .. } => "event Replied Panicked",
             Event::Recalled { .. } => "event Recalled",
+            Event::Progressed { .. } => "event Progressed",
+            Event::OverMemory { .. } => "event OverMemory",
             Event::Awake { .. } => "event Awake",
             Event::WorkerGone { .. } => "event WorkerGone",
             Event::Close => "event Close",

@@ -168,6 +168,8 @@ impl World {
             timeout: if dice.percent(40) { Some(dice.millis(1, 400)) } else { None },
             grace: if dice.percent(50) { dice.millis(1, 100) } else { Duration::ZERO },
             retry,
+            stall_timeout: None,
+            memory_limit: None,
         });
         let own_terms = dice.percent(80);
         let terms = if own_terms { terms } else { Arc::new(self.config.defaults) };
