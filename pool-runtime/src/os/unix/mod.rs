@@ -3,6 +3,7 @@
 mod adopt;
 mod channel;
 mod mapping;
+mod memory;
 mod process;
 mod worker;
 

@@ -15,6 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::Handle;
 use super::channel::{HostEnd, pair, send_welcome, watch};
+use super::memory::Gauge;
 use crate::error::WorkerExit;
 use crate::os::WORKER_VARIABLE;
 use crate::wire::{PROTOCOL_VERSION, WELCOME_LEN};
@@ -86,7 +87,8 @@ pub(crate) fn spawn(
         .and_then(Pid::from_raw)
         .ok_or_else(|| io::Error::other("the system gave a process without a number"))?;
     // From here on the process has an owner; if the rest fails, it is killed and reaped.
-    let mut process = Process { pid, gone: Mutex::new(false), exit: Exit::Unwatched };
+    let mut process =
+        Process { pid, gone: Mutex::new(false), exit: Exit::Unwatched, memory: Gauge::default() };
     match Exit::watch(pid) {
         Ok(exit) => process.exit = exit,
         Err(error) => {
@@ -109,11 +111,20 @@ pub(crate) struct Process {
     /// Reaped, by us or by somebody else: its number may belong to another process by now.
     gone: Mutex<bool>,
     exit: Exit,
+    memory: Gauge,
 }
 
 impl Process {
     pub(crate) fn id(&self) -> u32 {
         self.pid.as_raw_pid().unsigned_abs()
+    }
+
+    /// The memory of the process that is resident now, in bytes; not that of its children. `None`
+    /// for a process that has ended, and where the system does not say. Never another's, though
+    /// the number may have a new owner.
+    pub(crate) fn resident_memory(&self) -> Option<u64> {
+        let gone = self.gone();
+        if *gone { None } else { self.memory.look(self.pid, || self.is_ours()) }
     }
 
     /// Kills the process and its group: both, since a job may have moved the process to another
