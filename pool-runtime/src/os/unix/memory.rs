@@ -97,11 +97,14 @@ fn page_size() -> Option<u64> {
     u64::try_from(unsafe { libc::sysconf(libc::_SC_PAGESIZE) }).ok()
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    const TELLS: bool =
+        cfg!(any(target_os = "linux", target_os = "freebsd", target_vendor = "apple"));
 
     fn pid_of(id: u32) -> Pid {
         i32::try_from(id).ok().and_then(Pid::from_raw).expect("a process has a number")
@@ -109,6 +112,9 @@ mod tests {
 
     #[test]
     fn this_process_has_memory() {
+        if !TELLS {
+            return;
+        }
         let gauge = Gauge::default();
         let own = pid_of(std::process::id());
         let before = gauge.look(own, || true).unwrap();
@@ -117,7 +123,7 @@ mod tests {
         for page in more.chunks_mut(1024) {
             page[0] = 1;
         }
-        let after = gauge.look(own, || panic!("it is open already")).unwrap();
+        let after = gauge.look(own, || true).unwrap();
         assert!(after > before + (32 << 20), "{before} {after}");
         drop(std::hint::black_box(more));
     }
@@ -132,7 +138,7 @@ mod tests {
         let pid = pid_of(child.id());
         let gauge = Gauge::default();
         assert!(gauge.look(pid, || false).is_none(), "somebody else's");
-        assert!(gauge.look(pid, || true).is_some());
+        assert_eq!(gauge.look(pid, || true).is_some(), TELLS);
         drop(child.stdin.take());
         let exited = rustix::process::WaitIdOptions::EXITED;
         let options = exited | rustix::process::WaitIdOptions::NOWAIT;
