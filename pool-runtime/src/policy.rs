@@ -173,6 +173,16 @@ pub(crate) struct Terms {
 }
 
 impl Terms {
+    /// The memory limit in force at this attempt, from 1.
+    pub(crate) fn memory_limit_at(&self, attempt: u32) -> Option<u64> {
+        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+        // A float becomes the nearest integer there is.
+        self.memory_limit.map(|limit| match exponent {
+            0 => limit,
+            _ => (limit as f64 * self.retry.memory_factor.powi(exponent)) as u64,
+        })
+    }
+
     /// `options` where they say something, else what the pool says.
     pub(crate) fn resolve(options: JobOptions, pool: &Terms) -> Terms {
         Terms {

@@ -286,7 +286,7 @@ impl Core {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
                 Action::Launch { worker } => self.launch(worker, after),
-                Action::Assign { worker, job, attempt, timeout, deadline, first } => {
+                Action::Assign { worker, job, attempt, timeout, deadline, first, .. } => {
                     if first {
                         after.permits += job.cell.release_permit();
                     }

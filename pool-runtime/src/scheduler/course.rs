@@ -58,16 +58,19 @@ impl<T: Clone> Scheduler<T> {
     }
 
     fn assign(&mut self, now: Time, slot: u32, index: u32) {
-        let timeout = self.terms(index).timeout;
+        let attempt = self.jobs[index].attempts + 1;
+        let terms = self.terms(index);
+        let (timeout, memory_limit) = (terms.timeout, terms.memory_limit_at(attempt));
         let job = &mut self.jobs[index];
         job.place = Place::Window(slot);
         let first = !std::mem::replace(&mut job.assigned, true);
         let action = Action::Assign {
             worker: self.crew.id(slot),
             job: job.payload.clone(),
-            attempt: job.attempts + 1,
+            attempt,
             timeout,
             deadline: job.deadline().map(|(at, _)| at),
+            memory_limit,
             first,
         };
         self.actions.push_back(action);
@@ -86,6 +89,7 @@ impl<T: Clone> Scheduler<T> {
             self.timers.insert((at, self.jobs.key(index), Alarm::Timeout));
             self.crew[slot].timeout_at = Some(at);
         }
+        self.arm_stall(now, slot, index);
         // One moment serves all workers, and a passed one is only replaced if nobody waits
         // for it: else a busy neighbour could put it off for ever.
         let nobody_waits = self.crew.sums().unverified == 0;
@@ -94,11 +98,33 @@ impl<T: Clone> Scheduler<T> {
         }
     }
 
-    /// Disarms the timeout of the head, which is about to leave its window.
+    fn arm_stall(&mut self, now: Time, slot: u32, index: u32) {
+        if let Some(timeout) = self.terms(index).stall_timeout {
+            let at = now + timeout;
+            self.timers.insert((at, self.jobs.key(index), Alarm::Stall));
+            self.crew[slot].stall_at = Some(at);
+        }
+    }
+
+    /// The head of the window goes on: its stall timeout begins anew, unless it has passed.
+    pub(super) fn progressed(&mut self, now: Time, slot: u32) {
+        let worker = &mut self.crew[slot];
+        if let (Some(at), Some(&index)) = (worker.stall_at.take(), worker.window.front()) {
+            self.timers.remove(&(at, self.jobs.key(index), Alarm::Stall));
+            self.arm_stall(now, slot, index);
+        }
+    }
+
+    /// Disarms the timeouts of the head, which is about to leave its window.
     pub(super) fn head_ends(&mut self, slot: u32) {
         let worker = &mut self.crew[slot];
-        if let (Some(at), Some(&index)) = (worker.timeout_at.take(), worker.window.front()) {
-            self.timers.remove(&(at, self.jobs.key(index), Alarm::Timeout));
+        let Some(&index) = worker.window.front() else { return };
+        let armed =
+            [(worker.timeout_at.take(), Alarm::Timeout), (worker.stall_at.take(), Alarm::Stall)];
+        for (at, alarm) in armed {
+            if let Some(at) = at {
+                self.timers.remove(&(at, self.jobs.key(index), alarm));
+            }
         }
     }
 
@@ -114,7 +140,7 @@ impl<T: Clone> Scheduler<T> {
         worker.claimed = worker.claimed.saturating_sub(1);
         worker.served += 1;
         worker.forget_head();
-        let (claimed, served) = (worker.claimed, worker.served);
+        let (claimed, served, over_memory) = (worker.claimed, worker.served, worker.over_memory);
         if !worker.recalling {
             self.crew.set_timer(slot, None);
         }
@@ -122,7 +148,7 @@ impl<T: Clone> Scheduler<T> {
 
         let job = &mut self.jobs[index];
         job.attempts += 1;
-        let given_up = job.doom.is_some_and(|doom| doom > Doom::Timeout);
+        let given_up = job.doom.is_some_and(|doom| doom > Doom::Memory);
         match reply {
             Reply::Panicked if !given_up && self.terms(index).retry.on_panic => {
                 self.try_again(now, index, Ending::Replied);
@@ -134,7 +160,7 @@ impl<T: Clone> Scheduler<T> {
         if claimed > 0 {
             // Perhaps a doomed job has become the head.
             self.press_after_recall(now, slot);
-        } else if self.config.max_jobs_per_worker.is_some_and(|max| served >= max) {
+        } else if over_memory || self.config.max_jobs_per_worker.is_some_and(|max| served >= max) {
             self.stop(now, slot);
         }
         self.crew.settle(slot, now);
@@ -143,10 +169,7 @@ impl<T: Clone> Scheduler<T> {
     /// Charges a job with the death of its worker.
     pub(super) fn crashed(&mut self, now: Time, index: u32, exit: WorkerExit) {
         self.jobs[index].attempts += 1;
-        match self.terms(index).retry.on_crash {
-            true => self.try_again(now, index, Ending::Crashed(exit)),
-            false => self.end(index, Ending::Crashed(exit)),
-        }
+        self.failed(now, index, self.terms(index).retry.on_crash, Ending::Crashed(exit));
     }
 
     /// A head of a window died unclaimed with its worker: nobody is charged, up to a point.
@@ -162,7 +185,8 @@ impl<T: Clone> Scheduler<T> {
 
     /// A job that left its worker without a reply, doomed or in a pool that was shut down.
     pub(super) fn fell(&mut self, now: Time, index: u32, claimed: bool) {
-        let Terms { timeout, retry: RetryPolicy { on_timeout, .. }, .. } = *self.terms(index);
+        let terms = *self.terms(index);
+        let RetryPolicy { on_timeout, on_crash, .. } = terms.retry;
         let job = &mut self.jobs[index];
         let (doom, deadline) = (job.doom.take(), job.deadline());
         if claimed {
@@ -174,17 +198,34 @@ impl<T: Clone> Scheduler<T> {
                 let limit = deadline.map_or(Duration::ZERO, |(_, limit)| limit);
                 self.end(index, Ending::TimedOut(limit));
             }
-            Some(Doom::Timeout) | None if !claimed => self.put_back(index),
-            Some(Doom::Timeout) | None if self.mode == Mode::Shutdown => {
+            Some(Doom::Stall | Doom::Timeout | Doom::Memory) | None if !claimed => {
+                self.put_back(index);
+            }
+            Some(Doom::Stall | Doom::Timeout | Doom::Memory) | None
+                if self.mode == Mode::Shutdown =>
+            {
                 self.end(index, Ending::PoolClosed);
             }
-            Some(Doom::Timeout) | None => {
-                let ending = Ending::TimedOut(timeout.unwrap_or_default());
-                match on_timeout {
-                    true => self.try_again(now, index, ending),
-                    false => self.end(index, ending),
-                }
+            Some(Doom::Memory) => {
+                let limit = terms.memory_limit_at(self.jobs[index].attempts).unwrap_or_default();
+                self.failed(now, index, on_crash, Ending::MemoryLimit(limit));
             }
+            Some(Doom::Stall) => {
+                let ending = Ending::TimedOut(terms.stall_timeout.unwrap_or_default());
+                self.failed(now, index, on_timeout, ending);
+            }
+            Some(Doom::Timeout) | None => {
+                let ending = Ending::TimedOut(terms.timeout.unwrap_or_default());
+                self.failed(now, index, on_timeout, ending);
+            }
+        }
+    }
+
+    /// An attempt has failed, in a way that may be tried again or not.
+    fn failed(&mut self, now: Time, index: u32, again: bool, ending: Ending) {
+        match again {
+            true => self.try_again(now, index, ending),
+            false => self.end(index, ending),
         }
     }
 

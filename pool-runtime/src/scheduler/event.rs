@@ -77,9 +77,8 @@ pub(crate) enum Event {
     Recalled { worker: WorkerId, kept: usize },
     /// The first job of the worker's window has shown that it goes on.
     Progressed { worker: WorkerId },
-    /// The worker, which runs the first job of its window, has more memory than `limit`, the one
-    /// that this attempt was given.
-    OverMemory { worker: WorkerId, limit: u64 },
+    /// The worker has more memory than the job that it runs, or has just run, may use.
+    OverMemory { worker: WorkerId },
     /// The worker took notice of a recall: it is awake.
     Awake { worker: WorkerId },
     /// The worker is gone, whatever it was doing; also a launch that failed, where no process
@@ -125,6 +124,8 @@ pub(crate) enum Action<T> {
         /// The job's timeout for this attempt, and its deadline: what the worker is told.
         timeout: Option<Duration>,
         deadline: Option<Time>,
+        /// In force for this attempt, in bytes: [`Event::OverMemory`] tells when it is broken.
+        memory_limit: Option<u64>,
         /// It leaves the queue for the first time: its place is free for another.
         first: bool,
     },

@@ -26,7 +26,9 @@ pub(super) enum Place {
 /// one: who cancels a job during the grace period of its timeout wants no retry of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Doom {
+    Stall,
     Timeout,
+    Memory,
     Deadline,
     Cancel,
     Kill,

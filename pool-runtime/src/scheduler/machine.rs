@@ -47,6 +47,7 @@ pub(super) enum Mode {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Alarm {
     Timeout,
+    Stall,
     Deadline,
     BackOff,
 }
@@ -149,7 +150,16 @@ impl<T: Clone> Scheduler<T> {
                     self.recalled(now, slot, kept);
                 }
             }
-            Event::Progressed { .. } | Event::OverMemory { .. } => {}
+            Event::Progressed { worker } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.progressed(now, slot);
+                }
+            }
+            Event::OverMemory { worker } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.over_memory(now, slot);
+                }
+            }
             Event::Awake { worker } => {
                 if let Some(slot) = self.crew.find(worker) {
                     self.awake(now, slot);
@@ -180,7 +190,8 @@ impl<T: Clone> Scheduler<T> {
             }
             self.timers.remove(&timer);
             match alarm {
-                Alarm::Timeout => self.timeout_passed(now, key),
+                Alarm::Timeout => self.timeout_passed(now, key, Doom::Timeout),
+                Alarm::Stall => self.timeout_passed(now, key, Doom::Stall),
                 Alarm::Deadline => self.give_up(now, key, Doom::Deadline),
                 Alarm::BackOff => {
                     if let Some(index) = self.jobs.find(key) {

@@ -34,12 +34,34 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
 impl<T: Clone> Scheduler<T> {
-    /// The timeout of an attempt has passed.
-    pub(super) fn timeout_passed(&mut self, now: Time, key: JobKey) {
+    /// The timeout of an attempt has passed, or its stall timeout.
+    pub(super) fn timeout_passed(&mut self, now: Time, key: JobKey, doom: Doom) {
         let Some(index) = self.jobs.find(key) else { return };
         if let Place::Window(slot) = self.place(index) {
-            self.crew[slot].timeout_at = None;
-            self.give_up(now, key, Doom::Timeout);
+            match doom {
+                Doom::Stall => self.crew[slot].stall_at = None,
+                _ => self.crew[slot].timeout_at = None,
+            }
+            self.give_up(now, key, doom);
+        }
+    }
+
+    /// The worker has more memory than its job may use. It is not asked: what it would do in its
+    /// grace period may take the whole machine down.
+    pub(super) fn over_memory(&mut self, now: Time, slot: u32) {
+        if self.crew[slot].stage != Stage::Ready || self.mode == Mode::Shutdown {
+            return;
+        }
+        let Some(&head) = self.crew[slot].window.front() else {
+            // What an earlier job has left there must not be the next one's fault.
+            self.stop(now, slot);
+            return;
+        };
+        if self.terms(head).memory_limit.is_some() {
+            self.crew[slot].over_memory = true;
+            let job = &mut self.jobs[head];
+            job.doom = job.doom.max(Some(Doom::Memory));
+            self.recall(now, slot);
         }
     }
 
@@ -77,12 +99,11 @@ impl<T: Clone> Scheduler<T> {
         let kept = kept.max(worker.claimed).min(worker.window.len());
         worker.claimed = kept;
         if kept == 0 {
+            let head = worker.window.front().copied();
             // Did it have time enough to take the job? What it is given next might lie there too.
             let late = worker.head_since + CHECK_AFTER <= now;
-            worker.unresponsive = worker
-                .window
-                .front()
-                .is_some_and(|&head| late || self.jobs[head].doom == Some(Doom::Timeout));
+            let silent = head.is_some_and(|head| late || self.has_run_out_of_time(head));
+            self.crew[slot].unresponsive = silent;
             self.head_ends(slot);
         }
         while self.crew[slot].window.len() > kept {
@@ -92,6 +113,8 @@ impl<T: Clone> Scheduler<T> {
         }
         if self.mode == Mode::Shutdown {
             self.kill(now, slot);
+        } else if kept == 0 && self.crew[slot].over_memory {
+            self.stop(now, slot);
         } else {
             self.press(now, slot);
             if self.crew[slot].unresponsive {
@@ -99,6 +122,10 @@ impl<T: Clone> Scheduler<T> {
             }
         }
         self.crew.settle(slot, now);
+    }
+
+    fn has_run_out_of_time(&self, index: u32) -> bool {
+        matches!(self.jobs[index].doom, Some(Doom::Stall | Doom::Timeout))
     }
 
     /// The worker has shown that it takes notice.
@@ -129,9 +156,12 @@ impl<T: Clone> Scheduler<T> {
         }
         let worker = &self.crew[slot];
         let Some(&head) = worker.window.front() else { return };
-        let (asked, overdue, alone) = (worker.asked, worker.overdue, worker.window.len() == 1);
+        let (asked, alone) = (worker.asked, worker.window.len() == 1);
+        let overdue = worker.overdue || worker.until.is_some_and(|until| until <= now);
         let grace = self.terms(head).grace;
-        if overdue || alone && (grace.is_zero() || self.jobs[head].doom == Some(Doom::Kill)) {
+        let doom = self.jobs[head].doom;
+        let at_once = grace.is_zero() || doom == Some(Doom::Kill) || worker.over_memory;
+        if overdue || alone && at_once {
             self.kill(now, slot);
         } else if alone && !asked {
             self.crew[slot].asked = true;

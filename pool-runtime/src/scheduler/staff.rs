@@ -76,6 +76,7 @@ impl<T: Clone> Scheduler<T> {
         worker.stage = Stage::Starting;
         worker.generation = worker.generation.wrapping_add(1);
         worker.served = 0;
+        worker.over_memory = false;
         self.crew.set_timer(slot, Some(now + self.config.start_timeout));
         self.crew.settle(slot, now);
         self.actions.push_back(Action::Launch { worker: self.crew.id(slot) });

@@ -102,6 +102,10 @@ pub(super) struct Worker {
     pub(super) head_since: Time,
     /// The timer of the head's timeout.
     pub(super) timeout_at: Option<Time>,
+    /// The timer of the head's stall timeout.
+    pub(super) stall_at: Option<Time>,
+    /// It was found beyond a memory limit: it gets no grace, and no other job.
+    pub(super) over_memory: bool,
     pub(super) idle_since: Time,
     /// Attempts it answered in this life.
     pub(super) served: u64,
@@ -126,6 +130,8 @@ impl Worker {
             unresponsive: false,
             head_since: Time::default(),
             timeout_at: None,
+            stall_at: None,
+            over_memory: false,
             idle_since: Time::default(),
             served: 0,
             born: false,

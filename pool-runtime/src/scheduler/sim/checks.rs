@@ -114,6 +114,7 @@ impl World {
         let head = &self.jobs[process.window[0]];
         ensure!(!head.terms.grace.is_zero(), "{worker:?} is asked without a grace period");
         ensure!(!head.killed, "{worker:?} is asked about a job that was killed");
+        ensure!(!process.over, "{worker:?} is asked, beyond its memory");
         Ok(())
     }
 
@@ -122,11 +123,11 @@ impl World {
         let process = &self.processes[at];
         let number = process.window[0];
         let head = &self.jobs[number];
-        let timeout = head.terms.timeout.map(|timeout| process.head_since + timeout);
         ensure!(
             head.is_given_up()
                 || head.is_past_deadline(self.now)
-                || timeout.is_some_and(|at| at <= self.now),
+                || process.over_with == Some(number)
+                || process.is_out_of_time(&head.terms, self.now),
             "job {number} has to end for no reason"
         );
         Ok(())
@@ -140,8 +141,11 @@ impl World {
         let recycled = self.config.max_jobs_per_worker.is_some_and(|max| process.served >= max);
         let idle =
             self.config.idle_timeout.is_some_and(|idle| process.idle_since + idle <= self.now);
-        ensure!(recycled || idle || self.closing, "{worker:?} is stopped for no reason");
-        if recycled {
+        let over = process.over;
+        ensure!(recycled || idle || over || self.closing, "{worker:?} is stopped for no reason");
+        if over {
+            self.count("recycled for its memory");
+        } else if recycled {
             self.count("recycled");
         } else if !self.closing {
             self.count("sent home for idleness");
@@ -190,7 +194,9 @@ impl World {
                 let head = &self.jobs[process.window[0]];
                 let grace = head.terms.grace;
                 let asked = process.asked_at;
-                let over = grace.is_zero() || asked.is_some_and(|asked| asked + grace <= now);
+                let over = grace.is_zero()
+                    || process.over
+                    || asked.is_some_and(|asked| asked + grace <= now);
                 ensure!(over || head.killed, "{worker:?} is killed within the grace period");
                 if !over && asked.is_some() {
                     self.count("kill cut a grace short");
@@ -235,8 +241,9 @@ impl World {
                 self.count("ending Crashed");
             }
             Ending::TimedOut(limit) => {
+                let lengths = [job.terms.timeout, job.terms.stall_timeout];
                 let by_timeout =
-                    job.failure == Some(Failure::Timeout) && job.terms.timeout == Some(*limit);
+                    job.failure == Some(Failure::Timeout) && lengths.contains(&Some(*limit));
                 let by_deadline = past_deadline && job.deadline.is_some_and(|(_, d)| d == *limit);
                 ensure!(by_timeout || by_deadline, "job {number} has not timed out");
                 ensure!(
@@ -246,7 +253,14 @@ impl World {
                 ensure!(by_deadline || !given_up, "job {number} was given up, and timed out");
                 self.count("ending TimedOut");
             }
-            Ending::MemoryLimit(_) => ensure!(false, "job {number} had no limit"),
+            Ending::MemoryLimit(limit) => {
+                ensure!(job.failure == Some(Failure::Memory), "job {number} was not beyond it");
+                let in_force = job.memory_limit_at(job.claimed_attempt);
+                ensure!(in_force == Some(*limit), "job {number} had another memory limit");
+                ensure!(!may_retry(Failure::Memory), "job {number} is not tried again");
+                ensure!(!given_up, "job {number} was given up, and is said to be too large");
+                self.count("ending MemoryLimit");
+            }
             Ending::Cancelled => {
                 ensure!(given_up, "job {number} was not given up");
                 self.count("ending Cancelled");
@@ -367,6 +381,14 @@ impl World {
                     ensure!(worker.window.front() == Some(&index), "job {number}: a timeout runs");
                     ensure!(worker.timeout_at == Some(at), "job {number}: the timeout differs");
                 }
+                Alarm::Stall => {
+                    let Place::Window(slot) = job.place else {
+                        return Err(format!("job {number} waits, and its stall timeout runs"));
+                    };
+                    let worker = &scheduler.crew[slot];
+                    ensure!(worker.window.front() == Some(&index), "job {number}: a stall runs");
+                    ensure!(worker.stall_at == Some(at), "job {number}: the stall timeout differs");
+                }
                 Alarm::Deadline => {
                     ensure!(job.deadline().is_some_and(|(due, _)| due == at), "a wrong deadline");
                 }
@@ -470,8 +492,7 @@ impl World {
         if process.claimed == 0 {
             ensure!(since + SILENCE > now, "job {number} lies unclaimed in {worker:?}");
         }
-        let timeout = head.terms.timeout.is_some_and(|timeout| since + timeout <= now);
-        if timeout || head.is_past_deadline(now) {
+        if process.is_out_of_time(&head.terms, now) || head.is_past_deadline(now) {
             ensure!(process.claimed > 0, "job {number} is out of time, and was not recalled");
             let told = process.asked_at.is_some() || process.window.len() > 1;
             ensure!(told, "job {number} is out of time, and nobody told {worker:?}");

@@ -98,7 +98,7 @@ impl World {
                 self.processes.push(process);
                 Ok(())
             }
-            Action::Assign { worker, job, attempt, timeout, deadline, first } => {
+            Action::Assign { worker, job, attempt, timeout, deadline, memory_limit, first } => {
                 self.count("action Assign");
                 let number = job as usize;
                 self.check_assign(worker, number, attempt, first)?;
@@ -111,6 +111,8 @@ impl World {
                     deadline == job.deadline.map(|(at, _)| at),
                     "job {number} is told another deadline"
                 );
+                let limit = job.memory_limit_at(attempt);
+                ensure!(memory_limit == limit, "job {number} is told another memory limit");
                 job.places_freed += u32::from(first);
                 job.touched = true;
                 job.attempt = attempt;
@@ -123,6 +125,7 @@ impl World {
                 let process = &mut self.processes[at];
                 if process.window.is_empty() {
                     process.head_since = self.now;
+                    process.last_sign = self.now;
                 }
                 process.window.push_back(number);
                 Ok(())
@@ -172,7 +175,8 @@ impl World {
         ensure!(!process.window.is_empty(), "{worker:?} has nothing to recall");
         let silent = process.head_since + Duration::from_millis(50) <= now;
         let doomed = process.window.iter().any(|&number| self.is_doomed(number));
-        ensure!(silent || doomed || self.shut, "{worker:?} is recalled for no reason");
+        let over = process.over;
+        ensure!(silent || doomed || over || self.shut, "{worker:?} is recalled for no reason");
         let process = &mut self.processes[at];
         if process.replies.is_empty() && self.dice.percent(dies) {
             self.count("event WorkerGone in place of Recalled");
@@ -190,8 +194,7 @@ impl World {
         process.owes_awake |= !back.is_empty();
         if kept == 0 {
             let head = &self.jobs[back[0]];
-            let timed_out =
-                head.terms.timeout.is_some_and(|timeout| process.head_since + timeout <= now);
+            let timed_out = process.is_out_of_time(&head.terms, now);
             process.silent = if process.head_since + Duration::from_millis(50) <= now {
                 Silent::Yes
             } else if timed_out {

@@ -65,6 +65,7 @@ pub(super) enum Failure {
     Panic,
     Crash(WorkerExit),
     Timeout,
+    Memory,
 }
 
 /// A model worker. Its window is what was sent and has not been answered to the scheduler.
@@ -97,6 +98,11 @@ pub(super) struct Process {
     /// When the head of the window became the head.
     pub(super) head_since: Time,
     pub(super) idle_since: Time,
+    /// The last of that, and of what its head has shown of itself.
+    pub(super) last_sign: Time,
+    /// It was found to have too much memory, and while it ran which job.
+    pub(super) over: bool,
+    pub(super) over_with: Option<usize>,
     /// It did not take what it was given.
     pub(super) silent: Silent,
     pub(super) served: u64,
@@ -124,6 +130,9 @@ impl Process {
             recalled_at: None,
             head_since: since,
             idle_since: since,
+            last_sign: since,
+            over: false,
+            over_with: None,
             silent: Silent::No,
             served: 0,
         }
@@ -132,6 +141,12 @@ impl Process {
     /// The scheduler was told that it is ready, and has not sent it away since.
     pub(super) fn serves(&self) -> bool {
         self.life == Life::Running && self.killed_at.is_none()
+    }
+
+    /// The head of its window, which has these terms, has had its timeout or its stall timeout.
+    pub(super) fn is_out_of_time(&self, terms: &Terms, now: Time) -> bool {
+        let over = |since: Time, wait: Option<Duration>| wait.is_some_and(|w| since + w <= now);
+        over(self.head_since, terms.timeout) || over(self.last_sign, terms.stall_timeout)
     }
 
     /// It is executing the last job it claimed.
@@ -190,11 +205,17 @@ impl ModelJob {
         self.deadline.is_some_and(|(at, _)| at <= now)
     }
 
+    /// By the policy's own words: half as much again at each retry.
+    pub(super) fn memory_limit_at(&self, attempt: u32) -> Option<u64> {
+        let limit = self.terms.memory_limit? as f64;
+        Some((1..attempt).fold(limit, |limit, _| limit * 1.5) as u64)
+    }
+
     pub(super) fn may_try_again(&self, failure: Failure) -> bool {
         let retry = &self.terms.retry;
         let asked_for = match failure {
             Failure::Panic => retry.on_panic,
-            Failure::Crash(_) => retry.on_crash,
+            Failure::Crash(_) | Failure::Memory => retry.on_crash,
             Failure::Timeout => retry.on_timeout,
         };
         asked_for && self.counted() < retry.attempts

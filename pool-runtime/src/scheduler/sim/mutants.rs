@@ -48,6 +48,14 @@ mutants! {
     ForgetsTimeouts,
     CountsTimeoutsFromSubmit,
     LeavesTimeoutsArmed,
+    ForgetsStallTimeouts,
+    IgnoresProgress,
+    // Memory.
+    IgnoresMemory,
+    AsksTheGreedy,
+    KeepsTheGreedy,
+    CallsGreedATimeout,
+    ForgetsTheMemoryFactor,
     // Retries.
     SkipsBackOff,
     BacksOffTooLong,
@@ -116,6 +124,7 @@ impl Mutant {
             Mutant::RetriesEveryPanic => terms.retry.on_panic = true,
             Mutant::NeverRetriesCrashes => terms.retry.on_crash = false,
             Mutant::NeverRetriesTimeouts => terms.retry.on_timeout = false,
+            Mutant::ForgetsTheMemoryFactor => terms.retry.memory_factor = 1.0,
             _ => {}
         }
         if self == Mutant::BacksOffTooLong {
@@ -168,6 +177,19 @@ impl World {
                     _ => false,
                 });
                 if ignored {
+                    return None;
+                }
+            }
+            (Event::Progressed { .. }, Mutant::IgnoresProgress) => return None,
+            (Event::OverMemory { .. }, Mutant::IgnoresMemory) => return None,
+            (Event::Recalled { worker, .. }, Mutant::AsksTheGreedy) => {
+                if let Some(slot) = scheduler.crew.find(*worker) {
+                    scheduler.crew[slot].over_memory = false;
+                }
+            }
+            (Event::OverMemory { worker }, Mutant::KeepsTheGreedy) => {
+                let slot = scheduler.crew.find(*worker);
+                if slot.is_some_and(|slot| scheduler.crew[slot].window.is_empty()) {
                     return None;
                 }
             }
@@ -227,6 +249,9 @@ impl World {
                 Mutant::RetriesTheCancelled if job.doom > Some(Doom::Deadline) => {
                     job.doom = Some(Doom::Timeout);
                 }
+                Mutant::CallsGreedATimeout if job.doom == Some(Doom::Memory) => {
+                    job.doom = Some(Doom::Timeout);
+                }
                 Mutant::LetsPoisonCircle => job.moves = 0,
                 Mutant::CountsUnclaimedAttempts if !death => job.attempts += 1,
                 Mutant::ChargesTwice if death => job.attempts += 1,
@@ -283,6 +308,9 @@ impl World {
             Some(Mutant::ForgetsToLaunch) => scheduler.launches.due = None,
             Some(Mutant::ForgetsTimeouts) => {
                 scheduler.timers.retain(|&(.., alarm)| alarm != Alarm::Timeout);
+            }
+            Some(Mutant::ForgetsStallTimeouts) => {
+                scheduler.timers.retain(|&(.., alarm)| alarm != Alarm::Stall);
             }
             _ => {}
         }

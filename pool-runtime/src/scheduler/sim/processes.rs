@@ -91,9 +91,43 @@ impl World {
                     }
                     return self.feed(Event::Awake { worker });
                 }
+                if process.replies.is_empty() && process.claimed > 0 && dice.percent(10) {
+                    // Once it was asked it is too late.
+                    if process.asked_at.is_none() {
+                        process.last_sign = self.now;
+                    }
+                    return self.feed(Event::Progressed { worker });
+                }
+                if dice.percent(1) {
+                    return self.grow(at);
+                }
                 self.work(at)
             }
         }
+    }
+
+    /// Its memory goes beyond the limit of the job that it runs, if that has one.
+    fn grow(&mut self, at: usize) -> Result<(), Violation> {
+        let process = &mut self.processes[at];
+        let worker = process.id;
+        let head = process.window.front().copied();
+        let limited = head.is_none_or(|head| self.jobs[head].terms.memory_limit.is_some());
+        process.over |= limited;
+        if limited && process.claimed > 0 {
+            process.over_with = head;
+        }
+        let alone = process.claimed == 1;
+        self.feed(Event::OverMemory { worker })?;
+        let Some(process) = self.find(worker).map(|at| &self.processes[at]) else { return Ok(()) };
+        let left = process.killed_at.is_some() || process.life == Life::Leaving;
+        let told = match head {
+            _ if !limited || self.shut => true,
+            None => process.life == Life::Leaving,
+            Some(_) if alone => process.killed_at.is_some(),
+            Some(_) => left || process.claimed > 1,
+        };
+        ensure!(told, "{worker:?} is beyond its memory, and goes on");
+        Ok(())
     }
 
     /// Finishes the job it runs, or claims the next.
@@ -133,6 +167,7 @@ impl World {
         process.served += 1;
         process.silent = Silent::No;
         process.head_since = self.now;
+        process.last_sign = self.now;
         process.idle_since = self.now;
         let asked = process.asked_at.take().is_some();
         self.strikes = 0;
@@ -204,7 +239,11 @@ impl World {
             let job = &mut self.jobs[number];
             job.worker = None;
             if position < process.claimed {
-                let failure = if doomed { Failure::Timeout } else { Failure::Crash(exit) };
+                let failure = match process.over_with == Some(number) {
+                    true => Failure::Memory,
+                    false if doomed => Failure::Timeout,
+                    false => Failure::Crash(exit),
+                };
                 job.failure = Some(failure);
                 self.expect_back_off(number);
             } else if position == 0 && !doomed && !self.shut {

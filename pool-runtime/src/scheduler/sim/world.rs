@@ -153,7 +153,8 @@ impl World {
         let mut retry = RetryPolicy::attempts(dice.one_of(&[1, 1, 2, 3, 5]))
             .on_panic(dice.percent(30))
             .on_crash(dice.percent(80))
-            .on_timeout(dice.percent(80));
+            .on_timeout(dice.percent(80))
+            .memory_factor(1.5);
         if dice.percent(60) {
             let initial = dice.millis(1, 200);
             retry = retry.backoff(initial, 2.0, Duration::from_millis(300));
@@ -168,8 +169,8 @@ impl World {
             timeout: if dice.percent(40) { Some(dice.millis(1, 400)) } else { None },
             grace: if dice.percent(50) { dice.millis(1, 100) } else { Duration::ZERO },
             retry,
-            stall_timeout: None,
-            memory_limit: None,
+            stall_timeout: if dice.percent(25) { Some(dice.millis(1, 200)) } else { None },
+            memory_limit: if dice.percent(40) { Some(1000) } else { None },
         });
         let own_terms = dice.percent(80);
         let terms = if own_terms { terms } else { Arc::new(self.config.defaults) };
@@ -282,13 +283,15 @@ impl World {
         };
         self.count("stale event");
         let exit = WorkerExit::Unknown;
-        let event = match self.dice.below(8) {
+        let event = match self.dice.below(10) {
             0 => Event::Cancel { job },
             1 => Event::Kill { job },
             2 => Event::WorkerReady { worker },
             3 => Event::Replied { worker, reply: Reply::Done },
             4 => Event::Recalled { worker, kept: 0 },
             5 => Event::Awake { worker },
+            8 => Event::Progressed { worker },
+            9 => Event::OverMemory { worker },
             6 => Event::WorkerGone { worker, exit, claimed: true },
             _ => Event::WorkerGone { worker, exit, claimed: false },
         };
