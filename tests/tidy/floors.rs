@@ -18,7 +18,7 @@ struct Room {
 const HOUSE: &[Room] = &[
     Room {
         name: "words",
-        modules: &["id", "error", "policy", "stats", "trace"],
+        modules: &["id", "error", "happening", "policy", "stats", "trace"],
         below: &[],
         crates: &[],
     },
@@ -55,7 +55,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "roof",
-        modules: &["pool", "builder", "call", "global", "handle", "queue", "stream"],
+        modules: &["pool", "builder", "call", "events", "global", "handle", "queue", "stream"],
         below: &["words", "bytes", "context", "host"],
         crates: &["tokio", "futures_core"],
     },

@@ -14,6 +14,7 @@ use super::link::{Answer, Link, Said};
 use super::news::{Around, Gone, News};
 use super::seats::{Seats, Task, take_due};
 use crate::error::{JobErrorKind, WorkerExit};
+use crate::happening::PoolEvent;
 use crate::policy::Terms;
 use crate::scheduler::{Action, Config, Ending, Event, JobKey, Reply, Scheduler, Time, WorkerId};
 use crate::stats::WorkReport;
@@ -86,6 +87,9 @@ impl Core {
                 }
             }
             News::Launched(link) => {
+                let (slot, pid) = (link.slot(), link.process.id());
+                let wakers = &mut after.wakers;
+                around.hub.publish(wakers, || PoolEvent::WorkerStarted { slot, pid });
                 let seat = self.seats.get(link.worker);
                 match seat {
                     Some(seat) if !seat.killed => seat.link = Some(link),
@@ -95,6 +99,7 @@ impl Core {
             }
             News::Ready(worker) => {
                 self.trouble = None;
+                self.greeted(around, worker, after);
                 self.handle(around, Event::WorkerReady { worker }, &mut cause, after);
             }
             News::Answers(link, answers) => {
@@ -161,8 +166,9 @@ impl Core {
         let (size, limit) = (cell.argument_len() as u64, around.plan.max_payload);
         let task = Task { cell, share: Some(share.clone()) };
         if size > limit {
+            queued(around, &task.cell, after);
             let error = task.cell.error(JobErrorKind::PayloadTooLarge { size, limit }, 0);
-            self.settle(task, Err(error), after);
+            self.settle(around, task, Err(error), after);
         } else {
             self.submit(around, task, &mut Cause::default(), after);
         }
@@ -174,6 +180,7 @@ impl Core {
             after.permits += cell.release_permit();
             return after.cells.push(cell);
         }
+        queued(around, &cell, after);
         let own = cell.options.as_deref();
         let terms = own.map(|own| Arc::new(Terms::resolve(*own, &self.defaults)));
         let deadline = cell.deadline.map(|(moment, length)| (around.moment(moment), length));
@@ -223,9 +230,7 @@ impl Core {
                     task.cell.set_status(JobStatus::Queued);
                 }
                 after.tasks.push(task);
-                if let Some((_, next)) = seat.window.front() {
-                    next.cell.set_status(JobStatus::Running);
-                }
+                seat.begin_head(around, &mut after.wakers);
                 let reply = match &said {
                     Said::Panicked(_) => Reply::Panicked,
                     Said::Done(_) | Said::Failed(_) | Said::Awake => Reply::Done,
@@ -240,6 +245,10 @@ impl Core {
 
     fn gone(&mut self, around: &Around, gone: Gone, after: &mut After) {
         let Gone { worker, link, exit, detail, in_launch } = gone;
+        if let Some(link) = &link {
+            let (slot, pid) = (link.slot(), link.process.id());
+            around.hub.publish(&mut after.wakers, || PoolEvent::WorkerExited { slot, pid, exit });
+        }
         let seat = self.seats.get(worker);
         let claimed = seat.is_some_and(|seat| {
             let front = seat.window.front();
@@ -270,6 +279,13 @@ impl Core {
         }
     }
 
+    fn greeted(&mut self, around: &Around, worker: WorkerId, after: &mut After) {
+        if let Some(link) = self.seats.get(worker).and_then(|seat| seat.link.as_ref()) {
+            let (slot, pid) = (link.slot(), link.process.id());
+            around.hub.publish(&mut after.wakers, || PoolEvent::WorkerReady { slot, pid });
+        }
+    }
+
     fn end_shares(&mut self, after: &mut After) {
         for share in self.shares.drain(..) {
             share.backlog.remove_share(&share);
@@ -293,7 +309,7 @@ impl Core {
                     let left = deadline.map(|deadline| deadline.since(around.now()));
                     let remaining = timeout.into_iter().chain(left).min();
                     let prelude = Prelude { id: job.cell.subject.id, attempt, remaining };
-                    self.assign(worker, job, prelude, after);
+                    self.assign(around, worker, job, prelude, after);
                 }
                 Action::Recall { worker } => {
                     let kept = self.recall(worker, after);
@@ -325,7 +341,7 @@ impl Core {
                     if unassigned {
                         after.permits += job.cell.release_permit();
                     }
-                    self.resolve(job, ending, attempts, cause, after);
+                    self.resolve(around, job, ending, attempts, cause, after);
                 }
             }
         }
@@ -339,7 +355,14 @@ impl Core {
         after.launches.push(worker);
     }
 
-    fn assign(&mut self, worker: WorkerId, task: Task, prelude: Prelude, after: &mut After) {
+    fn assign(
+        &mut self,
+        around: &Around,
+        worker: WorkerId,
+        task: Task,
+        prelude: Prelude,
+        after: &mut After,
+    ) {
         let Some(seat) = self.seats.get(worker) else {
             return after.tasks.push(task);
         };
@@ -347,11 +370,12 @@ impl Core {
             return after.tasks.push(task);
         };
         let cell = &task.cell;
+        cell.set_attempt(prelude.attempt);
         let seq = link.run(cell.number, cell.raw, prelude, cell.arguments());
-        if seat.window.is_empty() {
-            cell.set_status(JobStatus::Running);
-        }
         seat.window.push_back((seq, task));
+        if seat.window.len() == 1 {
+            seat.begin_head(around, &mut after.wakers);
+        }
     }
 
     /// Takes back what is not claimed; how many jobs stay.
@@ -370,6 +394,7 @@ impl Core {
 
     fn resolve(
         &mut self,
+        around: &Around,
         task: Task,
         ending: Ending,
         attempts: u32,
@@ -381,10 +406,15 @@ impl Core {
             return after.returned.push((share.clone(), task.cell));
         }
         let outcome = self.outcome(&task.cell, ending, attempts, cause);
-        self.settle(task, outcome, after);
+        self.settle(around, task, outcome, after);
     }
 
-    fn settle(&mut self, task: Task, outcome: Outcome, after: &mut After) {
+    fn settle(&mut self, around: &Around, task: Task, outcome: Outcome, after: &mut After) {
+        let id = task.cell.subject.id;
+        around.hub.publish(&mut after.wakers, || {
+            let outcome = outcome.as_ref().map(|_| ()).map_err(|error| error.kind().clone());
+            PoolEvent::JobEnded { id, outcome }
+        });
         let count = Count::of(&outcome);
         count.add_to(&mut self.totals);
         let leftover = task.cell.finish(outcome, &mut after.wakers);
@@ -424,4 +454,10 @@ impl Core {
         };
         Err(job.error(kind, attempts))
     }
+}
+
+/// The pool has the job now.
+fn queued(around: &Around, cell: &Cell, after: &mut After) {
+    let (id, name) = (cell.subject.id, cell.subject.static_name());
+    around.hub.publish(&mut after.wakers, || PoolEvent::JobQueued { id, name });
 }

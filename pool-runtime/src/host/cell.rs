@@ -6,7 +6,7 @@
 use std::borrow::Cow;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -77,6 +77,8 @@ pub(crate) struct Cell {
     /// It holds a place in its pool's queue.
     permit: AtomicBool,
     key: AtomicU64,
+    /// The one that was handed out last.
+    attempt: AtomicU32,
     /// How it was given up while no core had it.
     given_up: AtomicU8,
     slot: Mutex<Slot>,
@@ -151,6 +153,7 @@ impl Cell {
             status: AtomicU8::new(status as u8),
             permit: AtomicBool::new(false),
             key: AtomicU64::new(NO_KEY),
+            attempt: AtomicU32::new(0),
             given_up: AtomicU8::new(0),
             slot: Mutex::new(slot),
         })
@@ -181,6 +184,16 @@ impl Cell {
     pub(super) fn key(&self) -> Option<JobKey> {
         let key = self.key.load(Ordering::Relaxed);
         (key != NO_KEY).then_some(JobKey { index: key as u32, generation: (key >> 32) as u32 })
+    }
+
+    /// Under the core's lock only.
+    pub(super) fn set_attempt(&self, attempt: u32) {
+        self.attempt.store(attempt, Ordering::Relaxed);
+    }
+
+    /// Which attempt was handed out last.
+    pub(super) fn attempt(&self) -> u32 {
+        self.attempt.load(Ordering::Relaxed)
     }
 
     /// Notes that the job is given up, for whoever gets it next.

@@ -25,6 +25,7 @@ use super::act::Core;
 use super::after::After;
 use super::backlog::Share;
 use super::cell::{Cell, Holder, Manner, Place};
+use super::hub::Hub;
 use super::latch::Latch;
 use super::launch::LaunchPlan;
 use super::news::{Around, News};
@@ -84,6 +85,7 @@ impl Host {
                 closed: AtomicBool::new(false),
                 look_is_due: AtomicBool::new(false),
                 epoch: Instant::now(),
+                hub: Hub::new(),
                 pid: std::process::id(),
                 holder: me.clone(),
             },
@@ -108,6 +110,11 @@ impl Host {
     /// This process is a fork child of the one that made the pool.
     pub(crate) fn is_foreign(&self) -> bool {
         self.around.is_foreign()
+    }
+
+    /// Where to learn what happens here.
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.around.hub
     }
 
     /// The largest payload that may travel.
@@ -300,6 +307,7 @@ impl Host {
         let scheduler = &inner.core.scheduler;
         let is_at_rest = inner.core.unreaped == 0 && scheduler.is_at_rest();
         if is_at_rest && !self.rest.is_set() {
+            self.around.hub.end(&mut after.wakers);
             after.wakers.extend(self.rest.set());
             self.bell.notify_one();
         }

@@ -213,6 +213,11 @@ impl Link {
         first
     }
 
+    /// The worker's number.
+    pub(super) fn slot(&self) -> usize {
+        self.worker.slot as usize
+    }
+
     /// How many jobs were sent.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)

@@ -6,6 +6,7 @@ use std::time::Instant;
 
 use super::backlog::Share;
 use super::cell::{Cell, Holder, Manner, Place};
+use super::hub::Hub;
 use super::launch::LaunchPlan;
 use super::link::{Answer, Link};
 use crate::error::WorkerExit;
@@ -18,6 +19,8 @@ pub(super) struct Around {
     /// A look was posted and not fed yet: one serves all who ask for it.
     pub(super) look_is_due: AtomicBool,
     pub(super) epoch: Instant,
+    /// Those who watch the pool.
+    pub(super) hub: Arc<Hub>,
     /// Where the pool was made: a fork child has copies of everything and owns nothing.
     pub(super) pid: u32,
     /// The pool itself.

@@ -2,10 +2,13 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::backlog::Share;
-use super::cell::Cell;
+use super::cell::{Cell, JobStatus};
 use super::link::Link;
+use super::news::Around;
+use crate::happening::PoolEvent;
 use crate::scheduler::WorkerId;
 use crate::wire::WireFault;
 
@@ -61,6 +64,16 @@ pub(crate) fn take_due<T>(window: &mut VecDeque<(u64, T)>, seq: u64) -> Result<T
 }
 
 impl Seat {
+    /// The job at the front of the window is the one that the worker can run now.
+    pub(super) fn begin_head(&self, around: &Around, wakers: &mut Vec<Waker>) {
+        if let Some((_, Task { cell, .. })) = self.window.front() {
+            cell.set_status(JobStatus::Running);
+            let (id, attempt) = (cell.subject.id, cell.attempt());
+            let slot = self.worker.slot as usize;
+            around.hub.publish(wakers, || PoolEvent::JobStarted { id, slot, attempt });
+        }
+    }
+
     /// The link, unless the worker is on its way out.
     pub(super) fn live_link(&self) -> Option<&Arc<Link>> {
         self.link.as_ref().filter(|_| !self.killed)
