@@ -160,6 +160,8 @@ impl<T: Clone> Scheduler<T> {
         if claimed > 0 {
             // Perhaps a doomed job has become the head.
             self.press_after_recall(now, slot);
+        } else if over_memory && !self.crew[slot].window.is_empty() {
+            self.recall(now, slot);
         } else if over_memory || self.config.max_jobs_per_worker.is_some_and(|max| served >= max) {
             self.stop(now, slot);
         }

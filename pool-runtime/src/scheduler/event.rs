@@ -77,8 +77,11 @@ pub(crate) enum Event {
     Recalled { worker: WorkerId, kept: usize },
     /// The first job of the worker's window has shown that it goes on.
     Progressed { worker: WorkerId },
-    /// The worker has more memory than the job that it runs, or has just run, may use.
+    /// The worker has more memory than the first job of its window may use, which it runs.
     OverMemory { worker: WorkerId },
+    /// The same, and the reply to that job comes next: the worker has to be replaced, lest the
+    /// next job pays for it.
+    Bloated { worker: WorkerId },
     /// The worker took notice of a recall: it is awake.
     Awake { worker: WorkerId },
     /// The worker is gone, whatever it was doing; also a launch that failed, where no process

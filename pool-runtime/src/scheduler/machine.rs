@@ -160,6 +160,11 @@ impl<T: Clone> Scheduler<T> {
                     self.over_memory(now, slot);
                 }
             }
+            Event::Bloated { worker } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.bloated(now, slot);
+                }
+            }
             Event::Awake { worker } => {
                 if let Some(slot) = self.crew.find(worker) {
                     self.awake(now, slot);

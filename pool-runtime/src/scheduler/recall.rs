@@ -52,16 +52,21 @@ impl<T: Clone> Scheduler<T> {
         if self.crew[slot].stage != Stage::Ready || self.mode == Mode::Shutdown {
             return;
         }
-        let Some(&head) = self.crew[slot].window.front() else {
-            // What an earlier job has left there must not be the next one's fault.
-            self.stop(now, slot);
-            return;
-        };
+        let Some(&head) = self.crew[slot].window.front() else { return };
         if self.terms(head).memory_limit.is_some() {
             self.crew[slot].over_memory = true;
             let job = &mut self.jobs[head];
             job.doom = job.doom.max(Some(Doom::Memory));
             self.recall(now, slot);
+        }
+    }
+
+    /// What the head of the window leaves behind must not be the next one's fault.
+    pub(super) fn bloated(&mut self, now: Time, slot: u32) {
+        let worker = &mut self.crew[slot];
+        if worker.stage == Stage::Ready && !worker.window.is_empty() {
+            worker.over_memory = true;
+            self.crew.settle(slot, now);
         }
     }
 

@@ -49,6 +49,7 @@ const EXPECTED: &[&str] = &[
     "event Awake",
     "event Progressed",
     "event OverMemory",
+    "event Bloated",
     "event WorkerGone",
     "event WorkerGone claimed",
     "event WorkerGone in place of Recalled",

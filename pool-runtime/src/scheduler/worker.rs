@@ -155,7 +155,8 @@ impl Worker {
     fn count(&self, window: usize, max_jobs: Option<u64>) -> Sums {
         let ready = self.stage == Stage::Ready;
         let gone = self.stage == Stage::Gone;
-        let takes_jobs = ready && !self.recalling && self.claimed == 0 && !self.unresponsive;
+        let is_wanted = !self.recalling && !self.unresponsive && !self.over_memory;
+        let takes_jobs = ready && is_wanted && self.claimed == 0;
         let left = max_jobs.map_or(usize::MAX, |max| {
             usize::try_from(max.saturating_sub(self.served)).unwrap_or(usize::MAX)
         });

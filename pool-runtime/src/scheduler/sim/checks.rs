@@ -92,6 +92,7 @@ impl World {
         ensure!(process.serves(), "job {number} is assigned to {worker:?}, who does not serve");
         ensure!(process.silent != Silent::Yes, "job {number} is assigned to a silent worker");
         ensure!(process.asked_at.is_none(), "job {number} is assigned to one that may be killed");
+        ensure!(!process.over, "job {number} is assigned to one with too much memory");
         ensure!(process.window.len() < self.config.window, "job {number}: the window is full");
         let left = self.config.max_jobs_per_worker.map(|max| max.saturating_sub(process.served));
         ensure!(

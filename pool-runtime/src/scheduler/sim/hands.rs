@@ -25,6 +25,7 @@ impl World {
             Event::Recalled { .. } => "event Recalled",
             Event::Progressed { .. } => "event Progressed",
             Event::OverMemory { .. } => "event OverMemory",
+            Event::Bloated { .. } => "event Bloated",
             Event::Awake { .. } => "event Awake",
             Event::WorkerGone { .. } => "event WorkerGone",
             Event::Close => "event Close",

@@ -187,12 +187,7 @@ impl World {
                     scheduler.crew[slot].over_memory = false;
                 }
             }
-            (Event::OverMemory { worker }, Mutant::KeepsTheGreedy) => {
-                let slot = scheduler.crew.find(*worker);
-                if slot.is_some_and(|slot| scheduler.crew[slot].window.is_empty()) {
-                    return None;
-                }
-            }
+            (Event::Bloated { .. }, Mutant::KeepsTheGreedy) => return None,
             (Event::Recalled { worker, kept }, Mutant::LosesRecalledJobs) => {
                 if let Some(slot) = scheduler.crew.find(*worker) {
                     *kept = scheduler.crew[slot].window.len();

@@ -111,7 +111,7 @@ impl World {
         let process = &mut self.processes[at];
         let worker = process.id;
         let head = process.window.front().copied();
-        let limited = head.is_none_or(|head| self.jobs[head].terms.memory_limit.is_some());
+        let limited = head.is_some_and(|head| self.jobs[head].terms.memory_limit.is_some());
         process.over |= limited;
         if limited && process.claimed > 0 {
             process.over_with = head;
@@ -122,9 +122,8 @@ impl World {
         let left = process.killed_at.is_some() || process.life == Life::Leaving;
         let told = match head {
             _ if !limited || self.shut => true,
-            None => process.life == Life::Leaving,
-            Some(_) if alone => process.killed_at.is_some(),
-            Some(_) => left || process.claimed > 1,
+            _ if alone => process.killed_at.is_some(),
+            _ => left || process.claimed > 1,
         };
         ensure!(told, "{worker:?} is beyond its memory, and goes on");
         Ok(())
@@ -157,6 +156,13 @@ impl World {
     }
 
     pub(super) fn feed_reply(&mut self, at: usize) -> Result<(), Violation> {
+        let bloated = self.dice.percent(4);
+        let process = &mut self.processes[at];
+        if bloated && process.killed_at.is_none() {
+            let worker = process.id;
+            process.over = true;
+            self.feed(Event::Bloated { worker })?;
+        }
         let process = &mut self.processes[at];
         let worker = process.id;
         let (Some(reply), Some(number)) = (process.replies.pop_front(), process.window.pop_front())

@@ -283,7 +283,7 @@ impl World {
         };
         self.count("stale event");
         let exit = WorkerExit::Unknown;
-        let event = match self.dice.below(10) {
+        let event = match self.dice.below(11) {
             0 => Event::Cancel { job },
             1 => Event::Kill { job },
             2 => Event::WorkerReady { worker },
@@ -292,6 +292,7 @@ impl World {
             5 => Event::Awake { worker },
             8 => Event::Progressed { worker },
             9 => Event::OverMemory { worker },
+            10 => Event::Bloated { worker },
             6 => Event::WorkerGone { worker, exit, claimed: true },
             _ => Event::WorkerGone { worker, exit, claimed: false },
         };
