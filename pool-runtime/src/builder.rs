@@ -132,7 +132,15 @@ impl PoolBuilder {
     }
 
     /// Resident memory that a worker may have while it runs a job, in bytes; by default any amount.
-    /// A job beyond it ends as `MemoryLimit`.
+    /// A job beyond it ends as [`MemoryLimit`](crate::JobErrorKind::MemoryLimit), without a grace
+    /// period, and is retried as a crash is.
+    ///
+    /// The host reads what the system says of the worker process (its children are not counted): on
+    /// Linux from `/proc`, on macOS and FreeBSD by a system call, elsewhere not at all. It looks
+    /// between once a millisecond and twenty times a second, the more often the closer the worker
+    /// is to the limit, so a job may go beyond it by what it fills in a few milliseconds. What
+    /// earlier jobs left in the worker counts; a worker that a job leaves beyond its limit is
+    /// replaced.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
         self.terms.memory_limit = Some(bytes);
         self

@@ -12,7 +12,7 @@ use super::backlog::{Count, Share};
 use super::cell::{Cell, JobStatus, Manner, Outcome};
 use super::link::{Answer, Link, Said};
 use super::news::{Around, Gone, News};
-use super::seats::{Seats, Task, take_due};
+use super::seats::{Seat, Seats, Task, take_due};
 use crate::error::{JobErrorKind, WorkerExit};
 use crate::happening::PoolEvent;
 use crate::policy::Terms;
@@ -108,6 +108,13 @@ impl Core {
                         link.condemn(fault.to_string());
                         break;
                     }
+                }
+            }
+            News::OverMemory(link, seq) => {
+                let worker = link.worker;
+                let runs = |seat: &mut Seat| seat.window.front().is_some_and(|head| head.0 == seq);
+                if self.seats.get(worker).is_some_and(|seat| !seat.killed && runs(seat)) {
+                    self.handle(around, Event::OverMemory { worker }, &mut cause, after);
                 }
             }
             News::Gone(gone) => self.gone(around, gone, after),
@@ -231,6 +238,10 @@ impl Core {
                 }
                 after.tasks.push(task);
                 seat.begin_head(around, &mut after.wakers);
+                if answer.is_bloated {
+                    let bloated = Event::Bloated { worker };
+                    self.handle(around, bloated, &mut Cause::default(), after);
+                }
                 let reply = match &said {
                     Said::Panicked(_) => Reply::Panicked,
                     Said::Done(_) | Said::Failed(_) | Said::Awake => Reply::Done,
@@ -302,14 +313,14 @@ impl Core {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
                 Action::Launch { worker } => self.launch(worker, after),
-                Action::Assign { worker, job, attempt, timeout, deadline, first, .. } => {
+                Action::Assign { worker, job, attempt, timeout, deadline, memory_limit, first } => {
                     if first {
                         after.permits += job.cell.release_permit();
                     }
                     let left = deadline.map(|deadline| deadline.since(around.now()));
                     let remaining = timeout.into_iter().chain(left).min();
                     let prelude = Prelude { id: job.cell.subject.id, attempt, remaining };
-                    self.assign(around, worker, job, prelude, after);
+                    self.assign(around, worker, job, prelude, memory_limit, after);
                 }
                 Action::Recall { worker } => {
                     let kept = self.recall(worker, after);
@@ -361,6 +372,7 @@ impl Core {
         worker: WorkerId,
         task: Task,
         prelude: Prelude,
+        memory_limit: Option<u64>,
         after: &mut After,
     ) {
         let Some(seat) = self.seats.get(worker) else {
@@ -371,6 +383,9 @@ impl Core {
         };
         let cell = &task.cell;
         cell.set_attempt(prelude.attempt);
+        if let Some(limit) = memory_limit {
+            link.limits.add(link.sent(), limit);
+        }
         let seq = link.run(cell.number, cell.raw, prelude, cell.arguments());
         seat.window.push_back((seq, task));
         if seat.window.len() == 1 {

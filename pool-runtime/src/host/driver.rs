@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::background::OwnedRuntime;
 use super::core::Host;
 use super::link::{Answer, Link, Said, TEXT_ROOM};
+use super::memory;
 use super::news::{Gone, News};
 use super::race::{First, race};
 use crate::error::WorkerExit;
@@ -86,7 +87,10 @@ async fn life(host: &Host, worker: WorkerId) {
         is_ready: false,
         pokes: 0,
     };
-    let ended = desk.serve(host, &link).await;
+    let ended = match race(desk.serve(host, &link), memory::watch(host, &link)).await {
+        First::Left(ended) => ended,
+        First::Right(never) => match never {},
+    };
     if ended != Ended::Process {
         // A worker that exits closes its channel first.
         let exited = race(link.process.ended(), tokio::time::sleep(AFTERLIFE)).await;
@@ -236,12 +240,14 @@ impl Desk {
                 return Ok(());
             };
             if self.is_ready {
-                let answer = Answer::read(frame).map_err(|fault| fault.to_string())?;
+                let mut answer = Answer::read(frame).map_err(|fault| fault.to_string())?;
                 if matches!(answer.said, Said::Awake) {
                     self.pokes += 1;
                     if self.pokes > link.sent() {
                         return Err(WireFault::Unexpected("more pokes than frames").to_string());
                     }
+                } else {
+                    answer.is_bloated = memory::is_bloated(link, answer.seq);
                 }
                 answers.push(answer);
             } else {

@@ -11,6 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::Notify;
 
 use super::cell::Output;
+use super::limits::Limits;
 use crate::error::{JobErrorKind, PanicInfo};
 use crate::os::{HostEnd, Process};
 use crate::recorder::Recorder;
@@ -36,6 +37,8 @@ pub(crate) struct Link {
     /// How many jobs were put into the out-buffer: the seq of the next one.
     sent: AtomicU64,
     out: Mutex<Out>,
+    /// What its jobs may have of memory.
+    pub(super) limits: Limits,
     /// Tells the driver that the rest has to be written when the channel takes it.
     pub(super) blocked: Notify,
     /// Why the host gave this worker up, whatever its exit says.
@@ -74,6 +77,8 @@ impl OutFrame {
 pub(crate) struct Answer {
     pub(crate) seq: u64,
     pub(crate) said: Said,
+    /// Its job leaves the worker beyond its memory limit.
+    pub(crate) is_bloated: bool,
 }
 
 #[derive(Debug)]
@@ -99,6 +104,7 @@ impl Link {
             recorder,
             sent: AtomicU64::new(0),
             out: Mutex::default(),
+            limits: Limits::default(),
             blocked: Notify::new(),
             condemned: Mutex::new(None),
         }
@@ -207,6 +213,7 @@ impl Link {
             self.condemn("it scribbles in the recorder".to_owned());
             sent
         });
+        self.limits.recall(first);
         // What the worker would only pass over need not be written, unless it was begun.
         let recalled = |frame: &OutFrame| frame.seq.is_some_and(|seq| seq >= first);
         self.out().frames.retain(|frame| frame.written > 0 || !recalled(frame));
@@ -286,6 +293,6 @@ impl Answer {
             ToHost::Poke => Said::Awake,
             ToHost::Hello | ToHost::Log => return Err(WireFault::Unexpected("an odd frame")),
         };
-        Ok(Answer { seq: header.seq, said })
+        Ok(Answer { seq: header.seq, said, is_bloated: false })
     }
 }

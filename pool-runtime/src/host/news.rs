@@ -63,6 +63,8 @@ pub(super) enum News {
     Ready(WorkerId),
     Answers(Arc<Link>, Vec<Answer>),
     Gone(Gone),
+    /// The worker has more memory than its job of this seq may use.
+    OverMemory(Arc<Link>, u64),
     /// A worker that was launched is gone from the system too.
     Reaped,
     /// Time has passed, or a queue has new jobs.
