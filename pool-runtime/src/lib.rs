@@ -179,6 +179,7 @@ mod recorder;
 mod registry;
 mod scheduler;
 mod stats;
+mod stream;
 mod wire;
 mod worker;
 
@@ -208,6 +209,7 @@ pub use pool_macros::{main, pool_job, test, worker_start};
 pub use queue::{JobQueue, QueuedJob, Work};
 pub use registry::{Job, JobEntry, registered_jobs};
 pub use stats::{Progress, WorkReport};
+pub use stream::{BlockingStream, JobStream};
 
 /// Serves and never returns if this process was started as a worker; else does nothing.
 ///

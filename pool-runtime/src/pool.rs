@@ -7,12 +7,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use tokio::sync::SemaphorePermit;
-
 use crate::call::{Call, CallParts};
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
-use crate::host::{Cell, Host, Order};
+use crate::host::{Cell, Host, Order, RoomPlace, WatchKey};
 use crate::policy::JobOptions;
 use crate::registry::Job;
 use crate::scheduler::Readiness;
@@ -80,7 +78,7 @@ impl Pool {
     /// `PayloadTooLarge` or `WorkerStart` where the job cannot be accepted.
     pub fn submit<J: Job>(&self, call: Call<J>) -> JobHandle<J::Output> {
         let cell = match self.admit() {
-            Ok((host, permit)) => accept(host, call, permit),
+            Ok((host, place)) => accept(host, call, place),
             Err(kind) => Cell::refused(order_of(call.into_parts()).0, kind),
         };
         JobHandle::new::<J>(cell)
@@ -93,7 +91,7 @@ impl Pool {
     /// [`Rejected`], which has the call.
     pub fn try_submit<J: Job>(&self, call: Call<J>) -> Result<JobHandle<J::Output>, Rejected<J>> {
         match self.admit() {
-            Ok((host, permit)) => Ok(JobHandle::new::<J>(accept(host, call, permit))),
+            Ok((host, place)) => Ok(JobHandle::new::<J>(accept(host, call, place))),
             Err(kind @ (JobErrorKind::QueueFull | JobErrorKind::PoolClosed)) => {
                 Err(Rejected { call: Box::new(call), kind })
             }
@@ -116,8 +114,8 @@ impl Pool {
     pub async fn reserve(&self) -> Result<Permit<'_>, Closed> {
         match &*self.0 {
             Route::Workers(host) if !host.is_foreign() => {
-                let permit = host.room.acquire().await.map_err(|_| Closed)?;
-                Ok(Permit { host, permit })
+                let place = host.room.acquire().await.ok_or(Closed)?;
+                Ok(Permit { host, place })
             }
             Route::Workers(_) | Route::Broken(_) => Err(Closed),
         }
@@ -193,15 +191,35 @@ impl Pool {
         }
     }
 
+    /// New jobs are refused.
+    pub(crate) fn is_closed(&self) -> bool {
+        self.host().is_some_and(|host| host.is_closed())
+    }
+
+    /// In a fork child of the process that built the pool.
+    pub(crate) fn is_foreign(&self) -> bool {
+        self.host().is_some_and(|host| host.is_foreign())
+    }
+
+    /// How many workers it has at most, at least one.
+    pub(crate) fn workers(&self) -> usize {
+        self.host().map_or(1, |host| host.workers as usize).max(1)
+    }
+
+    /// For one who waits for room without holding any.
+    pub(crate) fn room_watch(&self) -> RoomWatch {
+        RoomWatch(self.host().map(|host| host.room.watch_key()))
+    }
+
     /// A place in the queue, or why there is none.
-    fn admit(&self) -> Result<(&Arc<Host>, SemaphorePermit<'_>), JobErrorKind> {
+    fn admit(&self) -> Result<(&Arc<Host>, RoomPlace<'_>), JobErrorKind> {
         match &*self.0 {
             Route::Broken(error) => Err(JobErrorKind::WorkerStart(error.to_string())),
             Route::Workers(host) if host.is_closed() => Err(JobErrorKind::PoolClosed),
             Route::Workers(host) => match host.room.try_acquire() {
-                Ok(permit) => Ok((host, permit)),
-                Err(_) if host.is_closed() => Err(JobErrorKind::PoolClosed),
-                Err(_) => Err(JobErrorKind::QueueFull),
+                Some(place) => Ok((host, place)),
+                None if host.is_closed() => Err(JobErrorKind::PoolClosed),
+                None => Err(JobErrorKind::QueueFull),
             },
         }
     }
@@ -227,7 +245,7 @@ pub(crate) fn order_of(parts: CallParts) -> (Order, Option<JobErrorKind>) {
     (Order { name, number, label, arguments, raw, options }, unknown.or(refused))
 }
 
-fn accept<J: Job>(host: &Arc<Host>, call: Call<J>, permit: SemaphorePermit<'_>) -> Arc<Cell> {
+fn accept<J: Job>(host: &Arc<Host>, call: Call<J>, place: RoomPlace<'_>) -> Arc<Cell> {
     let (order, refusal) = order_of(call.into_parts());
     let size = order.arguments.as_slice().len() as u64;
     let limit = host.max_payload();
@@ -236,14 +254,14 @@ fn accept<J: Job>(host: &Arc<Host>, call: Call<J>, permit: SemaphorePermit<'_>) 
         return Cell::refused(order, kind);
     }
     let cell = Cell::new(order);
-    enter(host, &cell, permit);
+    enter(host, &cell, place);
     cell
 }
 
 /// Puts a waiting job into the pool. False if it has ended meanwhile.
-fn enter(host: &Arc<Host>, cell: &Arc<Cell>, permit: SemaphorePermit<'_>) {
+fn enter(host: &Arc<Host>, cell: &Arc<Cell>, place: RoomPlace<'_>) {
     if cell.put(host.place()) {
-        permit.forget();
+        place.keep();
         cell.hold_permit();
         host.submit(cell.clone());
     }
@@ -257,7 +275,7 @@ pub(crate) fn resubmit(pool: &Pool, cell: &Arc<Cell>) {
             let limit = host.max_payload();
             cell.end(JobErrorKind::PayloadTooLarge { size, limit });
         }
-        Ok((host, permit)) => enter(host, cell, permit),
+        Ok((host, place)) => enter(host, cell, place),
         Err(kind) => cell.end(kind),
     }
 }
@@ -296,7 +314,7 @@ impl fmt::Debug for Pool {
 #[must_use = "a dropped permit gives its room back"]
 pub struct Permit<'pool> {
     host: &'pool Arc<Host>,
-    permit: SemaphorePermit<'pool>,
+    place: RoomPlace<'pool>,
 }
 
 impl Permit<'_> {
@@ -305,9 +323,33 @@ impl Permit<'_> {
         let cell = if self.host.is_closed() {
             Cell::refused(order_of(call.into_parts()).0, JobErrorKind::PoolClosed)
         } else {
-            accept(self.host, call, self.permit)
+            accept(self.host, call, self.place)
         };
         JobHandle::new::<J>(cell)
+    }
+}
+
+/// Waits for room in a pool's queue and holds none meanwhile.
+#[derive(Debug)]
+pub(crate) struct RoomWatch(Option<WatchKey>);
+
+impl RoomWatch {
+    /// Whether `pool`, whose watch this is, would say at once what becomes of a job: it has room, or
+    /// refuses it. Tells `cx` when that may have changed.
+    pub(crate) fn poll(&self, pool: &Pool, cx: &mut Context<'_>) -> Poll<()> {
+        match (pool.host(), self.0) {
+            (Some(host), Some(key)) if !host.is_foreign() => host.room.watch(key, cx),
+            _ => Poll::Ready(()),
+        }
+    }
+
+    pub(crate) fn end(&self, pool: &Pool) {
+        if let (Some(host), Some(key)) = (pool.host(), self.0) {
+            // The lock of a fork child may have been held by a thread that it does not have.
+            if !host.is_foreign() {
+                host.room.unwatch(key);
+            }
+        }
     }
 }
 

@@ -5,12 +5,11 @@
 use std::sync::Arc;
 use std::task::Waker;
 
-use tokio::sync::Semaphore;
-
 use super::backlog::{Backlog, Share};
 use super::cell::{Cell, Leftover, Manner};
+use super::room::Room;
 use super::seats::Task;
-use super::wakers::{shield, wake_all};
+use super::wakers::wake_all;
 use crate::scheduler::WorkerId;
 
 #[derive(Default)]
@@ -34,10 +33,10 @@ pub(crate) struct After {
 
 impl After {
     /// To be called without any lock.
-    pub(super) fn settle(self, room: &Semaphore) {
+    pub(super) fn settle(self, room: &Room) {
         let After { mut wakers, leftovers, cells, tasks, permits, left, returned, .. } = self;
         if permits > 0 {
-            shield(|| room.add_permits(permits));
+            room.release(permits);
         }
         left.iter().for_each(|backlog| backlog.leave());
         give_back(returned, &mut wakers);

@@ -19,7 +19,7 @@ use std::thread::{self, ThreadId};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Notify;
 
 use super::act::Core;
 use super::after::After;
@@ -29,7 +29,7 @@ use super::hub::Hub;
 use super::latch::Latch;
 use super::launch::LaunchPlan;
 use super::news::{Around, News};
-use super::wakers::shield;
+use super::room::Room;
 use crate::scheduler::{Config, Readiness, Time, WorkerId};
 use crate::stats::WorkReport;
 
@@ -45,8 +45,10 @@ pub(crate) struct Host {
     /// Length of the inbox, to be seen without its lock.
     mail: AtomicUsize,
     driver_waiting: AtomicBool,
-    /// Places in the queue. Taken before a job enters, given back when it is first handed out.
-    pub(crate) room: Semaphore,
+    /// Places in the queue.
+    pub(crate) room: Room,
+    /// How many workers it has at most.
+    pub(crate) workers: u32,
     /// Wakes the driver: an earlier deadline, a launch, or mail that a submitter left behind.
     pub(super) bell: Notify,
     /// Workers that the driver has to start.
@@ -69,12 +71,14 @@ struct Inner {
 
 impl Host {
     pub(crate) fn new(config: Config, plan: LaunchPlan, queue_capacity: usize) -> Arc<Host> {
+        let workers = config.workers;
         Arc::new_cyclic(|me: &Weak<Host>| Host {
             inner: Mutex::new(Inner { core: Core::new(config), armed: None, ready: Vec::new() }),
             inbox: Mutex::default(),
             mail: AtomicUsize::new(0),
             driver_waiting: AtomicBool::new(false),
-            room: Semaphore::new(queue_capacity.min(Semaphore::MAX_PERMITS)),
+            room: Room::new(queue_capacity),
+            workers,
             bell: Notify::new(),
             launches: Mutex::default(),
             rest: Latch::default(),
@@ -156,7 +160,7 @@ impl Host {
         }
         let before = self.totals();
         self.around.closed.store(true, Ordering::Release);
-        shield(|| self.room.close());
+        self.room.close();
         self.enter(News::Close);
         before
     }
@@ -167,7 +171,7 @@ impl Host {
             return;
         }
         self.around.closed.store(true, Ordering::Release);
-        shield(|| self.room.close());
+        self.room.close();
         self.enter(News::Shutdown);
     }
 

@@ -21,6 +21,7 @@ mod link;
 mod memory;
 mod news;
 mod race;
+mod room;
 pub(crate) mod seats;
 mod wakers;
 
@@ -34,3 +35,4 @@ pub(crate) use hub::{Hub, Subscription};
 pub use launch::Output;
 pub(crate) use launch::{LaunchPlan, Program, Variable, is_privileged, is_worker, main_is_wrapped};
 pub(crate) use race::{First, race};
+pub(crate) use room::{Place as RoomPlace, WatchKey};

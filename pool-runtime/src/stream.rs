@@ -1,0 +1,379 @@
+//! [`Pool::map`] and what it gives: a stream of results, a few jobs ahead of who reads it.
+
+mod unordered;
+
+use std::collections::VecDeque;
+use std::fmt;
+use std::future::{Future, poll_fn};
+use std::iter::FusedIterator;
+use std::mem;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use futures_core::Stream;
+use futures_core::stream::FusedStream;
+
+use self::unordered::Unordered;
+use crate::call::Call;
+use crate::error::{JobError, JobErrorKind};
+use crate::handle::{JobHandle, block_on};
+use crate::host::JobStatus;
+use crate::pool::{Pool, RoomWatch};
+use crate::registry::Job;
+
+/// How many jobs are in flight for each worker, if nothing is said: one that runs, and enough
+/// behind it that short ones travel together.
+const IN_FLIGHT_PER_WORKER: usize = 8;
+
+/// Calls are pulled until something is there to be given, but one more than is given at a time, so
+/// that a slow iterator holds nothing back and the jobs in flight still become as many as they may.
+const PULLED_AT_ONCE: usize = 2;
+
+/// The results of many calls, in the order of the calls; made by [`Pool::map`].
+///
+/// Await [`next`](Self::next), use it as a [`Stream`] with the combinators of the `futures` crate,
+/// or take the [`blocking`](Self::blocking) iterator in a program without async.
+///
+/// A result is what the job's handle would give. A job that fails does not end the stream. After
+/// the last result it gives `None` for ever.
+///
+/// # How far it is ahead
+///
+/// The iterator is pulled lazily, while the stream is polled, on the task or thread that polls it:
+/// at most [`max_in_flight`](Self::max_in_flight) calls are submitted and their results not yet
+/// given. So neither the calls nor the results pile up, however long the iterator is. In the order
+/// of the calls a slow job holds back the results behind it, and with them further calls;
+/// [`unordered`](Self::unordered) gives results as the jobs end.
+///
+/// An iterator that is slow or blocks does so for whoever polls the stream; jobs that are in flight
+/// go on meanwhile. One that panics does so there too, and is not pulled again: after that the
+/// stream gives what was submitted.
+///
+/// # The pool
+///
+/// The stream keeps the pool alive. It waits for room in the pool's queue and never gives
+/// `QueueFull`, and keeps no room back while it waits. Once the pool is closed or shut down it
+/// pulls no more, gives the results of what was submitted (after a shutdown `PoolClosed`, where a
+/// job had not ended), and ends. If the global pool could not be built, every call gives
+/// `WorkerStart`.
+///
+/// Dropping the stream cancels what is left of its jobs.
+///
+/// # Examples
+///
+/// ```
+/// use pool::{Pool, call, pool_job};
+///
+/// #[pool_job]
+/// fn count(line: &str) -> usize {
+///     line.split_whitespace().count()
+/// }
+///
+/// #[pool::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let text = String::from("one\none two\none two three");
+///     let pool = Pool::new(2)?;
+///     // The iterator borrows: nothing has to be collected or moved first.
+///     let mut counts = pool.map(text.lines().map(|line| call!(count, line)));
+///     let mut sum = 0;
+///     while let Some(result) = counts.next().await {
+///         sum += result?;
+///     }
+///     assert_eq!(sum, 6);
+///     Ok(())
+/// }
+/// ```
+#[must_use = "it submits nothing until it is polled, and dropping it cancels its jobs"]
+pub struct JobStream<J: Job, I> {
+    pool: Pool,
+    /// `None` once it is pulled no more.
+    calls: Option<I>,
+    /// Stays set when the iterator panics.
+    is_pulling: bool,
+    /// A call whose room was taken by somebody else while it was pulled.
+    late: Option<Call<J>>,
+    ahead: Ahead<J::Output>,
+    max_in_flight: usize,
+    watch: RoomWatch,
+}
+
+/// Jobs that were submitted and whose results were not given yet.
+enum Ahead<T> {
+    Ordered(VecDeque<JobHandle<T>>),
+    Unordered(Unordered<T>),
+}
+
+/// Nothing in it is pinned.
+impl<J: Job, I> Unpin for JobStream<J, I> {}
+
+impl Pool {
+    /// Runs every call and gives the results in the order of the calls, as a [`JobStream`].
+    ///
+    /// The calls are pulled lazily, a few ahead of the results; the iterator may borrow, and may be
+    /// endless. Nothing is submitted before the stream is polled.
+    pub fn map<J: Job, I: IntoIterator<Item = Call<J>>>(
+        &self,
+        calls: I,
+    ) -> JobStream<J, I::IntoIter> {
+        JobStream {
+            pool: self.clone(),
+            calls: Some(calls.into_iter()),
+            is_pulling: false,
+            late: None,
+            ahead: Ahead::Ordered(VecDeque::new()),
+            max_in_flight: self.workers().saturating_mul(IN_FLIGHT_PER_WORKER),
+            watch: self.room_watch(),
+        }
+    }
+}
+
+impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
+    /// Gives results as the jobs end, in whatever order that is.
+    pub fn unordered(mut self) -> Self {
+        if let Ahead::Ordered(handles) = &mut self.ahead {
+            let mut ahead = Unordered::new();
+            mem::take(handles).into_iter().for_each(|handle| ahead.push(handle));
+            self.ahead = Ahead::Unordered(ahead);
+        }
+        self
+    }
+
+    /// Submits at most so many calls ahead, at least one: that many have been submitted and their
+    /// results not yet given. By default eight for each worker.
+    ///
+    /// More helps where jobs are much shorter than the work of whoever reads the stream, or where
+    /// they differ much in length and results come in order; less saves memory where arguments or
+    /// outputs are large.
+    pub fn max_in_flight(mut self, n: usize) -> Self {
+        self.max_in_flight = n.max(1);
+        self
+    }
+
+    /// The next result; `None` after the last one.
+    ///
+    /// # Errors
+    ///
+    /// Each result is the job's own, as its handle would give it.
+    ///
+    /// # Panics
+    ///
+    /// If the iterator of calls does.
+    ///
+    /// # Cancel safety
+    ///
+    /// A future that is dropped has taken no result: the next one gives it.
+    pub async fn next(&mut self) -> Option<Result<J::Output, JobError>> {
+        poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+
+    /// The same results as an iterator, which blocks its thread while it waits for one.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pool::{Pool, call, pool_job};
+    ///
+    /// #[pool_job]
+    /// fn square(n: u64) -> u64 {
+    ///     n * n
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let pool = Pool::new(2)?;
+    ///     let squares = pool.map((1..=4).map(|n| call!(square, n))).blocking();
+    ///     assert_eq!(squares.collect::<Result<Vec<_>, _>>()?, [1, 4, 9, 16]);
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn blocking(self) -> BlockingStream<J, I> {
+        BlockingStream(self)
+    }
+
+    /// Submits one more call. False if there is none, or no room for it: `cx` is told of room.
+    fn pull(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.late.is_none() {
+            self.late = match self.pull_call(cx) {
+                Some(call) => Some(call),
+                None => return false,
+            };
+        }
+        while let Some(call) = self.late.take() {
+            let handle = match self.pool.try_submit(call) {
+                Ok(handle) => handle,
+                Err(rejected) if *rejected.kind() == JobErrorKind::QueueFull => {
+                    self.late = Some(rejected.into_call());
+                    match self.watch.poll(&self.pool, cx) {
+                        Poll::Ready(()) => continue,
+                        Poll::Pending => return false,
+                    }
+                }
+                // It was pulled, so it has its result.
+                Err(rejected) => self.pool.submit(rejected.into_call()),
+            };
+            self.ahead.push(handle.cancel_on_drop());
+        }
+        true
+    }
+
+    /// The iterator's next call, if there is room for it. No place is taken before: the iterator
+    /// may be slow, and may use the pool itself.
+    fn pull_call(&mut self, cx: &mut Context<'_>) -> Option<Call<J>> {
+        if self.is_pulling || self.pool.is_closed() {
+            self.calls = None;
+        }
+        let calls = self.calls.as_mut()?;
+        if self.watch.poll(&self.pool, cx).is_pending() {
+            return None;
+        }
+        self.is_pulling = true;
+        let call = calls.next();
+        self.is_pulling = false;
+        if call.is_none() {
+            self.calls = None;
+        }
+        call
+    }
+
+    /// How many calls are still to come, as far as that is known.
+    fn coming(&self) -> (usize, Option<usize>) {
+        let late = usize::from(self.late.is_some());
+        let calls = self.calls.as_ref().filter(|_| !self.is_pulling && !self.pool.is_closed());
+        let (least, most) = calls.map_or((0, Some(0)), |calls| calls.size_hint());
+        (least.saturating_add(late), most.and_then(|most| most.checked_add(late)))
+    }
+}
+
+impl<J: Job, I: Iterator<Item = Call<J>>> Stream for JobStream<J, I> {
+    type Item = Result<J::Output, JobError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = &mut *self;
+        let mut pulled = 0;
+        while this.ahead.len() < this.max_in_flight
+            && (pulled < PULLED_AT_ONCE || !this.ahead.has_ended())
+            && this.pull(cx)
+        {
+            pulled += 1;
+        }
+        if let Poll::Ready(result) = this.ahead.poll_next(cx) {
+            return Poll::Ready(Some(result));
+        }
+        if this.pool.is_foreign() {
+            // Nobody tells a fork child how the jobs of its parent end.
+            this.calls = None;
+            this.ahead = Ahead::Ordered(VecDeque::new());
+        }
+        if this.is_terminated() { Poll::Ready(None) } else { Poll::Pending }
+    }
+
+    /// Exact if that of the calls is, unless the pool ends before.
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let (least, most) = self.coming();
+        let ahead = self.ahead.len();
+        (least.saturating_add(ahead), most.and_then(|most| most.checked_add(ahead)))
+    }
+}
+
+impl<J: Job, I: Iterator<Item = Call<J>>> FusedStream for JobStream<J, I> {
+    fn is_terminated(&self) -> bool {
+        self.ahead.len() == 0 && self.calls.is_none() && self.late.is_none()
+    }
+}
+
+impl<J: Job, I> Drop for JobStream<J, I> {
+    fn drop(&mut self) {
+        // Those that wait first: else they would be handed to the workers of those that run.
+        self.ahead.cancel_queued();
+        self.watch.end(&self.pool);
+    }
+}
+
+impl<J: Job, I> fmt::Debug for JobStream<J, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("JobStream")
+            .field("pool", &self.pool)
+            .field("in_flight", &self.ahead.len())
+            .field("max_in_flight", &self.max_in_flight)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T> Ahead<T> {
+    fn len(&self) -> usize {
+        match self {
+            Ahead::Ordered(handles) => handles.len(),
+            Ahead::Unordered(ahead) => ahead.len(),
+        }
+    }
+
+    fn push(&mut self, handle: JobHandle<T>) {
+        match self {
+            Ahead::Ordered(handles) => handles.push_back(handle),
+            Ahead::Unordered(ahead) => ahead.push(handle),
+        }
+    }
+
+    /// Whether a result is there to be given.
+    fn has_ended(&self) -> bool {
+        match self {
+            Ahead::Ordered(handles) => handles.front().is_some_and(JobHandle::is_finished),
+            Ahead::Unordered(ahead) => ahead.has_ended(),
+        }
+    }
+
+    /// The next result; pending also if there is no job at all.
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JobError>> {
+        let handles = match self {
+            Ahead::Ordered(handles) => handles,
+            Ahead::Unordered(ahead) => return ahead.poll_next(cx),
+        };
+        // Out of the line while it is polled: decoding its output may panic.
+        let Some(mut handle) = handles.pop_front() else { return Poll::Pending };
+        let result = Pin::new(&mut handle).poll(cx);
+        if result.is_pending() {
+            handles.push_front(handle);
+        }
+        result
+    }
+
+    fn cancel_queued(&self) {
+        let cancel = |handle: &JobHandle<T>| {
+            if handle.status() == JobStatus::Queued {
+                handle.cancel();
+            }
+        };
+        match self {
+            Ahead::Ordered(handles) => handles.iter().rev().for_each(cancel),
+            Ahead::Unordered(ahead) => ahead.waiting().for_each(cancel),
+        }
+    }
+}
+
+/// The results of a [`JobStream`] as an iterator that blocks; made by
+/// [`blocking`](JobStream::blocking).
+///
+/// Dropping it cancels what is left of its jobs. In async code await the stream itself: this one
+/// holds up its thread, and whatever else would run there.
+#[must_use = "it submits nothing until it is asked for a result, and dropping it cancels its jobs"]
+pub struct BlockingStream<J: Job, I>(JobStream<J, I>);
+
+impl<J: Job, I: Iterator<Item = Call<J>>> Iterator for BlockingStream<J, I> {
+    type Item = Result<J::Output, JobError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        block_on(self.0.next())
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl<J: Job, I: Iterator<Item = Call<J>>> FusedIterator for BlockingStream<J, I> {}
+
+impl<J: Job, I> fmt::Debug for BlockingStream<J, I> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("BlockingStream").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,163 @@
+//! Handles of jobs, given back as their jobs end: work per job, not per job that is waited for.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::mem;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+
+use crate::error::JobError;
+use crate::handle::JobHandle;
+
+/// Jobs in seats; the seats of those that have ended stand in a line.
+pub(super) struct Unordered<T> {
+    seats: Vec<Seat<T>>,
+    free: Vec<usize>,
+    count: usize,
+    line: Arc<Line>,
+}
+
+struct Seat<T> {
+    guest: Guest<T>,
+    /// Puts this seat into the line; made once, for all of its guests.
+    waker: Waker,
+}
+
+enum Guest<T> {
+    None,
+    Waiting(JobHandle<T>),
+    Ended(Result<T, JobError>),
+}
+
+/// The seats whose jobs have ended, first come, first served.
+#[derive(Default)]
+struct Line(Mutex<LineState>);
+
+#[derive(Default)]
+struct LineState {
+    seats: VecDeque<usize>,
+    /// Who waits for the next one.
+    task: Option<Waker>,
+}
+
+impl<T> Unordered<T> {
+    pub(super) fn new() -> Self {
+        Unordered { seats: Vec::new(), free: Vec::new(), count: 0, line: Arc::default() }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.count
+    }
+
+    pub(super) fn has_ended(&self) -> bool {
+        !self.line.state().seats.is_empty()
+    }
+
+    pub(super) fn push(&mut self, mut handle: JobHandle<T>) {
+        let seat = self.free_seat();
+        let guest = match Pin::new(&mut handle).poll(&mut Context::from_waker(&seat.waker)) {
+            Poll::Pending => Guest::Waiting(handle),
+            Poll::Ready(result) => {
+                seat.waker.wake_by_ref();
+                Guest::Ended(result)
+            }
+        };
+        seat.guest = guest;
+        self.free.pop();
+        self.count += 1;
+    }
+
+    /// The last free one; it stays free until somebody takes it out of the list.
+    fn free_seat(&mut self) -> &mut Seat<T> {
+        let n = self.free.last().copied().unwrap_or(self.seats.len());
+        if n == self.seats.len() {
+            let bell = Bell { line: self.line.clone(), seat: n };
+            self.seats.push(Seat { guest: Guest::None, waker: Arc::new(bell).into() });
+            self.free.push(n);
+        }
+        &mut self.seats[n]
+    }
+
+    /// The next one that ended; pending also if there is none at all.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JobError>> {
+        loop {
+            let Some(n) = self.line.next(cx) else { return Poll::Pending };
+            let seat = &mut self.seats[n];
+            match mem::replace(&mut seat.guest, Guest::None) {
+                // Left over from an earlier guest.
+                Guest::None => {}
+                Guest::Waiting(handle) if !handle.is_finished() => {
+                    seat.guest = Guest::Waiting(handle);
+                }
+                // The seat is free before the output is decoded: that may panic.
+                Guest::Waiting(mut handle) => {
+                    self.leave(n);
+                    if let ended @ Poll::Ready(_) = Pin::new(&mut handle).poll(cx) {
+                        return ended;
+                    }
+                }
+                Guest::Ended(result) => {
+                    self.leave(n);
+                    return Poll::Ready(result);
+                }
+            }
+        }
+    }
+
+    fn leave(&mut self, n: usize) {
+        self.free.push(n);
+        self.count -= 1;
+    }
+
+    /// The handles of those that were still waited for when last looked at.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = &JobHandle<T>> {
+        self.seats.iter().filter_map(|seat| match &seat.guest {
+            Guest::Waiting(handle) => Some(handle),
+            Guest::None | Guest::Ended(_) => None,
+        })
+    }
+}
+
+impl Line {
+    /// The first seat in the line; if there is none, `cx` is told of the next.
+    fn next(&self, cx: &mut Context<'_>) -> Option<usize> {
+        if let Some(seat) = self.state().seats.pop_front() {
+            return Some(seat);
+        }
+        // A waker's code runs when it is cloned or dropped: both outside of the lock.
+        let waker = cx.waker().clone();
+        let mut state = self.state();
+        let seat = state.seats.pop_front();
+        let old = if seat.is_none() { state.task.replace(waker) } else { None };
+        drop(state);
+        drop(old);
+        seat
+    }
+
+    fn state(&self) -> MutexGuard<'_, LineState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Wakes on behalf of one seat.
+struct Bell {
+    line: Arc<Line>,
+    seat: usize,
+}
+
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        let mut state = self.line.state();
+        state.seats.push_back(self.seat);
+        let task = state.task.take();
+        drop(state);
+        if let Some(task) = task {
+            task.wake();
+        }
+    }
+}
