@@ -102,7 +102,7 @@ impl RuntimeArgs {
     }
 }
 
-/// `#[pool::worker_start(crate = path)]`
+/// `#[pool::worker_start(crate = path)]`; the same for `#[pool::state]`.
 #[derive(Default)]
 pub(crate) struct HookArgs {
     pub(crate) krate: Option<Path>,

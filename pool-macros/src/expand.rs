@@ -11,7 +11,7 @@ use syn::spanned::Spanned as _;
 use syn::{Ident, Path, Type};
 
 use crate::args::{Errors, HookArgs, JobArgs, RuntimeArgs};
-use crate::model::{Function, HookFn, JobFn, Parameter, Sent, WrappedFn};
+use crate::model::{Function, HookFn, JobFn, Parameter, Sent, StateFn, WrappedFn};
 
 /// `#[pool_job]`
 pub(crate) fn job(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -166,11 +166,12 @@ fn run(job: &JobFn, output: &Type, private: &TokenStream) -> TokenStream {
     let [stage, encoded, parameters, result] =
         ["stage", "encoded", "parameters", "output"].map(hygienic);
     let mut takes = Vec::new();
+    let mut states = Vec::new();
     let mut passed = Vec::new();
     for (index, parameter) in job.parameters.iter().enumerate() {
+        let local = hygienic(&format!("parameter_{index}"));
         match parameter {
             Parameter::Sent(sent) => {
-                let local = hygienic(&format!("parameter_{index}"));
                 let (kind, value) = (kind(sent.value(), private), sent.value());
                 let text = name_text(&sent.name);
                 takes.push(quote_spanned! {value.span()=>
@@ -180,6 +181,12 @@ fn run(job: &JobFn, output: &Type, private: &TokenStream) -> TokenStream {
                 passed.push(quote!(#lend #local));
             }
             Parameter::Context => passed.push(quote!(#private::context(&*#stage))),
+            Parameter::State(ty) => {
+                states.push(quote_spanned! {ty.span()=>
+                    let #local = #private::state::<#ty>(&*#stage)?;
+                });
+                passed.push(quote!(#local));
+            }
             Parameter::Rejected(_) => {}
         }
     }
@@ -204,6 +211,7 @@ fn run(job: &JobFn, output: &Type, private: &TokenStream) -> TokenStream {
             let #mutable #parameters = #private::Parameters::open(&mut #encoded, #total)?;
             #(#takes)*
             #parameters.close()?;
+            #(#states)*
             let #result: #output = #called;
             #give
         }
@@ -220,7 +228,7 @@ fn stand_in(job: &JobFn) -> TokenStream {
     let parameters = job.parameters.iter().filter_map(|parameter| match parameter {
         Parameter::Sent(sent) => Some(&sent.ty),
         Parameter::Rejected(ty) => Some(ty),
-        Parameter::Context => None,
+        Parameter::Context | Parameter::State(_) => None,
     });
     let generics = &job.function.sig.generics;
     let bounds = &generics.where_clause;
@@ -432,6 +440,59 @@ pub(crate) fn worker_start(args: TokenStream, item: TokenStream) -> TokenStream 
                     file: ::core::file!(),
                     line: ::core::line!(),
                     run: #run,
+                }
+            }
+        };
+    }
+}
+
+/// `#[pool::state]`
+pub(crate) fn state(args: TokenStream, item: TokenStream) -> TokenStream {
+    let mut errors = Errors::default();
+    let args = HookArgs::parse(args, &mut errors);
+    let function = match Function::parse_item("pool::state", item.clone()) {
+        Ok(function) => function,
+        Err(error) => return not_a_function(item, error, errors),
+    };
+    let state = StateFn::new(args, function, &mut errors);
+    let function = &state.function;
+    let output = match &state.output {
+        Some(output) if errors.is_empty() => output,
+        _ => {
+            let errors = errors.into_compile_errors();
+            return quote! { #[allow(dead_code)] #function #errors };
+        }
+    };
+    let private = private(state.args.krate.as_ref());
+    let conditions = function.conditions();
+    let ident = &function.sig.ident;
+    let path = path_text(ident);
+    // At the return type, where the compiler has something to say against it.
+    let maker = quote_spanned!(output.span()=> #private::Maker::<#output>::of());
+    let make = quote_spanned!(output.span()=> #maker.make(#ident()));
+    quote! {
+        #function
+
+        #(#conditions)*
+        #[doc(hidden)]
+        #[allow(
+            deprecated,
+            private_interfaces,
+            unused_imports,
+            unused_qualifications,
+            clippy::all,
+            clippy::pedantic
+        )]
+        const _: () = {
+            use #private::AnyMaker as _;
+
+            #private::inventory::submit! {
+                #private::StateEntry {
+                    name: #path,
+                    file: ::core::file!(),
+                    line: ::core::line!(),
+                    made: || #maker.made(),
+                    make: || #make,
                 }
             }
         };

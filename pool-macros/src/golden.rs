@@ -52,9 +52,15 @@ fn job_with_all_options() {
 }
 
 #[test]
+fn job_with_state() {
+    let item = "
+        async fn ask(#[state] model: &Model, ctx: &JobContext, #[state] _: &Rc<Cache>, q: u8) {}";
+    check("job_with_state", expand::job, "", item);
+}
+
+#[test]
 fn job_rejected() {
-    let item =
-        "fn sort<T: Ord>(ctx: &JobContext, #[state] s: &S, items: &mut [T]) -> &T { &items[0] }";
+    let item = "fn sort<T: Ord>(ctx: &JobContext, #[state(x)] s: &mut S, items: &mut [T]) -> &T { &items[0] }";
     check("job_rejected", expand::job, "speed = 1", item);
 }
 
@@ -86,6 +92,11 @@ fn test_async() {
 }
 
 #[test]
+fn state() {
+    check("state", expand::state, "", "#[cfg(unix)] fn model() -> Result<Model, E> { load() }");
+}
+
+#[test]
 fn worker_start() {
     let item = "fn logger() -> Result<(), E> { init() }";
     check("worker_start", expand::worker_start, "", item);
@@ -94,11 +105,16 @@ fn worker_start() {
 #[test]
 fn no_expansion_names_the_default_crate_when_another_is_given() {
     let main = "async fn main() {}";
-    let cases: [(Expand, &str); 6] = [
-        (expand::job, "async fn add(ctx: &JobContext, a: u32, b: &[u8]) -> Vec<u8> { loop {} }"),
+    let cases: [(Expand, &str); 8] = [
+        (
+            expand::job,
+            "async fn add(ctx: &JobContext, #[state] s: &S, a: u32, b: &[u8]) -> Vec<u8> { loop {} }",
+        ),
         (expand::job, "fn refused(a: &mut u32) {}"),
         (expand::main, main),
         (expand::test, main),
+        (expand::state, "fn model() -> Model { load() }"),
+        (expand::state, "fn refused(a: u32) -> Model { load() }"),
         (expand::worker_start, "fn start() {}"),
         (expand::worker_start, "fn refused(a: u32) {}"),
     ];
@@ -114,10 +130,11 @@ fn no_expansion_names_the_default_crate_when_another_is_given() {
 
 #[test]
 fn every_expansion_keeps_the_users_function() {
-    let cases: [(Expand, &str); 4] = [
+    let cases: [(Expand, &str); 5] = [
         (expand::job, "fn refused<T>(a: &mut T) -> impl Sized { body(a) }"),
         (expand::main, "fn refused(a: u32) { body(a) }"),
         (expand::test, "async fn refused(a: u32) { body(a) }"),
+        (expand::state, "async fn refused(a: u32) { body(a) }"),
         (expand::worker_start, "async fn refused(a: u32) { body(a) }"),
     ];
     for (expand, item) in cases {

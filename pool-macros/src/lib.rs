@@ -1,5 +1,5 @@
 //! The macros of the `pool-runtime` crate, which re-exports them: use them as
-//! `pool::pool_job`, `pool::main`, `pool::test` and `pool::worker_start`.
+//! `pool::pool_job`, `pool::main`, `pool::test`, `pool::state` and `pool::worker_start`.
 //!
 //! Each expansion is the item as it was written, and as little beside it as will do; everything
 //! it names is `::pool::__private`, or lies under the path given with `crate = path`.
@@ -41,6 +41,7 @@ use proc_macro::TokenStream;
 /// | `x: T` | sent; `T: Serialize + DeserializeOwned` |
 /// | `x: &T` | sent borrowed, received in its owned form and lent (`&str`, `&[T]`, `&Path`, `&Config`) |
 /// | `ctx: &JobContext` | not sent: the context of the running job, known by the last word of its path |
+/// | `#[state] s: &T` | not sent: the worker's value of type `T`, which a [`state`](macro@state) function makes |
 ///
 /// The output is any `T: Serialize + DeserializeOwned`; `-> !` counts as `()`. `Vec<u8>` and
 /// `&[u8]` as a whole parameter or output travel as bytes, not as a list.
@@ -147,4 +148,63 @@ pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
 #[proc_macro_attribute]
 pub fn worker_start(args: TokenStream, item: TokenStream) -> TokenStream {
     expand::worker_start(args.into(), item.into()).into()
+}
+
+/// A function that makes a value which a worker keeps for its jobs: a model, a connection, a cache.
+///
+/// It is `fn() -> T`, or `fn() -> Result<T, E>` with `E: Display`, for any `T: 'static` of any
+/// crate; `T` need be neither `Send` nor `Sync`. A job asks for the value by a parameter
+/// `#[state] s: &T`, which its caller does not pass. The only option is `crate = path`.
+///
+/// # The life of a state
+///
+/// Each worker has its own value of each type. It is made when the first job in that worker asks
+/// for it, on the worker's one thread and after the job's arguments were read; the time that it takes
+/// counts to that job's timeout. From then on every job in that worker that asks gets the same
+/// value, async jobs too. A worker that replaces another one begins without any.
+///
+/// A job that changes the value (through a `Cell`, `RefCell` or `Mutex`) changes it for the jobs
+/// after it, in that worker only. A job that panics leaves it as it is then, half changed or not.
+/// The value is never dropped: the process of a worker ends without that. What has to be finished
+/// at the end of a job, such as a buffered file, is the job's to finish.
+///
+/// A maker cannot ask for another state. One that needs the same thing calls the other function
+/// for a value of its own, or both are made as one type.
+///
+/// # Errors
+///
+/// A maker that returns an error or panics is called again by the next job that asks. The job at
+/// hand gets `JobErrorKind::State`, and so it does where no function makes the type or more than
+/// one does; the text names type, job, places and the way out. Neither the worker nor other jobs
+/// suffer. (A program built with `panic = "abort"` loses the worker to the maker's panic, which is
+/// reported as `Panicked`.)
+///
+/// Refused at compile time: parameters, generic and `async` functions, `-> ()`, `-> impl Trait`;
+/// at a job, a `#[state]` parameter that is no plain `&T` with a sized `T`.
+///
+/// # Examples
+///
+/// ```
+/// use std::collections::HashMap;
+///
+/// struct Words(HashMap<String, u32>);
+///
+/// #[pool::state]
+/// fn words() -> std::io::Result<Words> {
+///     let text = std::fs::read_to_string("words.txt")?;
+///     Ok(Words(text.lines().zip(0..).map(|(word, n)| (word.to_owned(), n)).collect()))
+/// }
+///
+/// #[pool::pool_job]
+/// fn number_of(#[state] words: &Words, word: &str) -> Option<u32> {
+///     words.0.get(word).copied()
+/// }
+///
+/// // The caller passes the word only.
+/// let call = pool::call!(number_of, "house");
+/// # drop(call);
+/// ```
+#[proc_macro_attribute]
+pub fn state(args: TokenStream, item: TokenStream) -> TokenStream {
+    expand::state(args.into(), item.into()).into()
 }

@@ -1,4 +1,5 @@
-//! From an item to a [`JobFn`], a [`WrappedFn`] or a [`HookFn`], with every rejection.
+//! From an item to a [`JobFn`], a [`WrappedFn`], a [`StateFn`] or a [`HookFn`], with every
+//! rejection.
 //!
 //! Everything that can be said against an item is said at once, each at its narrowest span, with
 //! the reason and the way out. A model always results: what was rejected in it is marked, so
@@ -14,7 +15,10 @@ use syn::{
 };
 
 use crate::args::{Errors, HookArgs, JobArgs, RuntimeArgs};
-use crate::shape::{Place, is_context, named_lifetime, peel, reject_inside, reject_reference};
+use crate::shape::{
+    NO_STATE, Place, is_context, named_lifetime, peel, reject_inside, reject_maker,
+    reject_reference, reject_state,
+};
 
 /// A function as it was written, with its body unread.
 pub(crate) struct Function {
@@ -89,6 +93,8 @@ pub(crate) enum Parameter {
     Sent(Box<Sent>),
     /// `&JobContext`, injected.
     Context,
+    /// `#[state] s: &T`, injected; here `T`.
+    State(Box<Type>),
     /// Rejected, by us or soon by the compiler; with its type, as far as it can be written.
     Rejected(Box<Type>),
 }
@@ -112,7 +118,7 @@ impl Sent {
 
 impl JobFn {
     pub(crate) fn new(args: JobArgs, mut function: Function, errors: &mut Errors) -> Self {
-        reject_qualifiers(&function.sig, errors);
+        reject_qualifiers(&function.sig, "job", errors);
         reject_generics(&function.sig, errors);
         let mut context = false;
         let mut parameters = Vec::new();
@@ -166,25 +172,32 @@ fn unit() -> Type {
     })
 }
 
-fn reject_qualifiers(sig: &Signature, errors: &mut Errors) {
+/// `noun` is what the function is to be.
+fn reject_qualifiers(sig: &Signature, noun: &str, errors: &mut Errors) {
     if let Safety::Unsafe(token) = &sig.safety {
         errors.push(Error::new_spanned(
             token,
-            "a job cannot be `unsafe`: nobody who submits it promises anything; \
-             make it safe and put an `unsafe` block into it",
+            format!(
+                "a {noun} cannot be `unsafe`: nobody who has it run promises anything; \
+                 make it safe and put an `unsafe` block into it"
+            ),
         ));
     }
     if let Some(abi) = &sig.abi {
         errors.push(Error::new_spanned(
             abi,
-            "a job cannot be `extern`: it is called by Rust only; \
-             write a job that calls the `extern` function",
+            format!(
+                "a {noun} cannot be `extern`: it is called by Rust only; \
+                 write one that calls the `extern` function"
+            ),
         ));
     }
     if let Some(variadic) = &sig.variadic {
         errors.push(Error::new_spanned(
             variadic,
-            "a job cannot be variadic: its arguments are typed and counted; take a `Vec`",
+            format!(
+                "a {noun} cannot be variadic: its arguments are typed and counted; take a `Vec`"
+            ),
         ));
     }
 }
@@ -215,14 +228,16 @@ fn parameter(
     errors: &mut Errors,
 ) -> Parameter {
     let mut sound = true;
+    let mut state = false;
     typed.attrs.retain(|attr| {
-        if attr.path().is_ident("state") {
-            errors.push(Error::new_spanned(
-                attr,
-                "`#[state]` comes with `#[pool::state]`, which this version does not have; \
-                 make the value in the job, in a `static` `OnceLock`",
-            ));
-            sound = false;
+        if is_state(attr) {
+            if attr.meta.require_path_only().is_err() {
+                errors.push(Error::new_spanned(
+                    attr,
+                    "`#[state]` takes no arguments: the state is found by its type",
+                ));
+            }
+            state = true;
             return false;
         }
         if attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr") {
@@ -248,6 +263,10 @@ fn parameter(
         }
     };
     let ty = &*typed.ty;
+    if state {
+        // Rejected or not, the caller does not pass it.
+        return Parameter::State(Box::new(reject_state(ty, errors)));
+    }
     let lent = match peel(ty) {
         Type::Reference(reference) => {
             sound &= reject_reference(reference, errors);
@@ -276,6 +295,11 @@ fn parameter(
         true => Parameter::Sent(Box::new(Sent { name, ty: ty.clone(), lent })),
         false => Parameter::Rejected(typed.ty.clone()),
     }
+}
+
+/// By the last word: `#[pool::state]` may be written in full here too.
+fn is_state(attr: &Attribute) -> bool {
+    attr.path().segments.last().is_some_and(|last| last.ident == "state")
 }
 
 /// Hygienic: the user may have a parameter of that very name.
@@ -350,28 +374,72 @@ pub(crate) struct HookFn {
 
 impl HookFn {
     pub(crate) fn new(args: HookArgs, function: Function, errors: &mut Errors) -> Self {
-        let sig = &function.sig;
-        reject_qualifiers(sig, errors);
-        for parameter in &sig.generics.params {
-            errors.push(Error::new_spanned(
-                parameter,
-                "a `#[pool::worker_start]` function cannot be generic: nobody names the types",
-            ));
-        }
-        for input in &sig.inputs {
-            errors.push(Error::new_spanned(
-                input,
-                "a `#[pool::worker_start]` function has no parameters: each worker calls it by \
-                 itself; read the environment or a file",
-            ));
-        }
-        if let Some(token) = &sig.asyncness {
+        let noun = "`#[pool::worker_start]` function";
+        reject_qualifiers(&function.sig, noun, errors);
+        reject_inputs(&function.sig, noun, "nobody names the types", errors);
+        if let Some(token) = &function.sig.asyncness {
             errors.push(Error::new_spanned(
                 token,
-                "a `#[pool::worker_start]` function is not `async`: it runs before the worker has \
-                 a runtime",
+                format!("a {noun} is not `async`: it runs before the worker has a runtime"),
             ));
         }
         HookFn { function, args }
+    }
+}
+
+/// A function under `#[pool::state]`.
+pub(crate) struct StateFn {
+    pub(crate) function: Function,
+    pub(crate) args: HookArgs,
+    /// What it returns; `None`: rejected.
+    pub(crate) output: Option<Type>,
+}
+
+impl StateFn {
+    pub(crate) fn new(args: HookArgs, function: Function, errors: &mut Errors) -> Self {
+        let noun = "`#[pool::state]` function";
+        reject_qualifiers(&function.sig, noun, errors);
+        reject_inputs(
+            &function.sig,
+            noun,
+            "a worker looks for the one function that makes a type; write one for each type",
+            errors,
+        );
+        if let Some(token) = &function.sig.asyncness {
+            errors.push(Error::new_spanned(
+                token,
+                format!(
+                    "a {noun} is not `async`: it makes the state before the job runs; \
+                     block in it on what it waits for"
+                ),
+            ));
+        }
+        let output = match &function.sig.output {
+            ReturnType::Default => {
+                errors.push(Error::new(function.sig.ident.span(), NO_STATE));
+                None
+            }
+            ReturnType::Type(_, ty) => reject_maker(ty, errors).then(|| (**ty).clone()),
+        };
+        StateFn { function, args, output }
+    }
+}
+
+/// For what a worker calls by itself.
+fn reject_inputs(sig: &Signature, noun: &str, why_not_generic: &str, errors: &mut Errors) {
+    for parameter in &sig.generics.params {
+        errors.push(Error::new_spanned(
+            parameter,
+            format!("a {noun} cannot be generic: {why_not_generic}"),
+        ));
+    }
+    for input in &sig.inputs {
+        errors.push(Error::new_spanned(
+            input,
+            format!(
+                "a {noun} has no parameters: each worker calls it by itself; \
+                 read the environment or a file"
+            ),
+        ));
     }
 }

@@ -1,4 +1,4 @@
-//! The shapes of types that a job's parameters and output may have.
+//! The shapes of types that a job's parameters and output, and a worker's states, may have.
 //!
 //! Judges what is written, and only that: whether a type can be serialised is for the compiler
 //! to say. Every part of a type is looked at, so that all mistakes in it are told at once.
@@ -43,6 +43,94 @@ pub(crate) fn reject_reference(reference: &TypeReference, errors: &mut Errors) -
         sound &= lifetime.ident == "_";
     }
     sound
+}
+
+/// What a `#[state]` parameter of type `ty` asks for: the type behind the reference.
+pub(crate) fn reject_state(ty: &Type, errors: &mut Errors) -> Type {
+    let Type::Reference(reference) = peel(ty) else {
+        if !matches!(ty, Type::Infer(_)) {
+            errors.push(Error::new_spanned(
+                ty,
+                "a state is lent, since the worker keeps it for the next job; write `&` before \
+                 its type",
+            ));
+        }
+        return ty.clone();
+    };
+    if let Some(token) = &reference.mutability {
+        errors.push(Error::new(
+            token.span,
+            "a state is shared by all jobs of its worker and lent by `&`; remove `mut`, and put \
+             what changes into a `Cell`, `RefCell` or `Mutex`",
+        ));
+    }
+    if let Some(lifetime) = &reference.lifetime {
+        // A lifetime with a declaration is reported there.
+        if lifetime.ident == "static" {
+            errors.push(Error::new(
+                lifetime.span(),
+                "a state is lent for as long as the job runs; write `&T` without a lifetime",
+            ));
+        }
+    }
+    let inner = peel(&reference.elem);
+    let message = match inner {
+        _ if is_context(inner) => {
+            Some("the context is no state: every job can have it; remove `#[state]`")
+        }
+        Type::Path(path) if path.path.is_ident("str") => {
+            Some("a state is a sized type, which `str` is not; ask for `&String`")
+        }
+        Type::Slice(_) => {
+            Some("a state is a sized type, which a slice is not; ask for a `&Vec<T>`")
+        }
+        Type::TraitObject(_) => Some(
+            "a state is found by its type, and behind a trait object is any type; ask for \
+             `&Box<dyn Trait>`, and let the `#[pool::state]` function return that",
+        ),
+        Type::ImplTrait(_) => {
+            Some("a state is found by its type; write the type in place of `impl Trait`")
+        }
+        _ => None,
+    };
+    if let Some(message) = message {
+        errors.push(Error::new_spanned(inner, message));
+    }
+    (*reference.elem).clone()
+}
+
+/// Said where a maker makes nothing.
+pub(crate) const NO_STATE: &str = "a `#[pool::state]` function returns the state, a `T` or a `Result<T, E>`; what a worker only \
+     does at its start goes into a `#[pool::worker_start]` function";
+
+/// Whether what a maker returns can be a state.
+pub(crate) fn reject_maker(ty: &Type, errors: &mut Errors) -> bool {
+    let message = match peel(ty) {
+        Type::Tuple(tuple) if tuple.elems.is_empty() => NO_STATE,
+        Type::Never(_) => NO_STATE,
+        Type::ImplTrait(_) => {
+            "a job finds its state by the type; write the type in place of `impl Trait`, for \
+             example `Box<dyn Trait>`"
+        }
+        Type::Path(path) => return reject_made_by_result(&path.path, errors),
+        _ => return true,
+    };
+    errors.push(Error::new_spanned(ty, message));
+    false
+}
+
+/// `Result<(), E>` by any path; what a `Result` of another name makes is for the compiler to see.
+fn reject_made_by_result(path: &Path, errors: &mut Errors) -> bool {
+    let Some(last) = path.segments.last().filter(|last| last.ident == "Result") else {
+        return true;
+    };
+    match &last.arguments {
+        PathArguments::AngleBracketed(arguments) => match arguments.args.first() {
+            Some(GenericArgument::Type(made)) => reject_maker(made, errors),
+            _ => true,
+        },
+        _ => true,
+    }
 }
 
 /// Where a type stands.

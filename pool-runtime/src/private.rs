@@ -1,8 +1,10 @@
 //! All that the expansions of the macros may name. Not part of the public interface: anything
 //! here may change in any release, together with `pool-macros`.
 
+use std::any::{Any, TypeId, type_name};
 use std::fmt::Display;
 use std::future::Future;
+use std::marker::PhantomData;
 use std::pin::pin;
 
 use crate::pool::Pool;
@@ -15,7 +17,8 @@ pub use crate::codec::{AnyKind, Arguments, Kind, Parameters};
 pub use crate::context::JobContext;
 pub use crate::policy::{JobOptions, Priority, RetryPolicy};
 pub use crate::registry::{
-    Encoded, Fault, Job, JobEntry, JobFacts, Listed, Naming, RunJob, Stage, StartEntry, TestEntry,
+    Encoded, Fault, Job, JobEntry, JobFacts, Listed, Naming, RunJob, Stage, StartEntry, StateEntry,
+    TestEntry, Wanted,
 };
 
 /// A job whose entry its companion knows.
@@ -34,6 +37,79 @@ pub fn call<J: Registered>(payload: Result<Encoded, String>) -> Call<J> {
 #[inline]
 pub fn context(stage: &dyn Stage) -> &JobContext {
     stage.context().downcast_ref().expect("the context of every stage is a `JobContext`")
+}
+
+/// The worker's value of type `T`, made now if it is not there.
+pub fn state<T: 'static>(stage: &dyn Stage) -> Result<&T, Fault> {
+    let value = stage.state(wanted::<T>())?;
+    Ok(value.downcast_ref().expect("a maker is found by the type that it makes"))
+}
+
+fn wanted<T: 'static>() -> Wanted {
+    Wanted { type_id: TypeId::of::<T>(), type_name: type_name::<T>() }
+}
+
+/// Tells makers that may fail from all others, at compile time and through aliases:
+/// `Maker::<R>::of()` finds the inherent function for a `Result` and else that of [`AnyMaker`].
+#[derive(Debug)]
+pub struct Maker<R>(PhantomData<fn() -> R>);
+
+impl<T, E> Maker<Result<T, E>> {
+    /// May fail.
+    pub fn of() -> Fallible<T> {
+        Fallible(PhantomData)
+    }
+}
+
+/// The fallback of [`Maker`].
+pub trait AnyMaker {
+    /// What the maker returns.
+    type Made;
+
+    /// Cannot fail.
+    fn of() -> Sure<Self::Made> {
+        Sure(PhantomData)
+    }
+}
+
+impl<T> AnyMaker for Maker<T> {
+    type Made = T;
+}
+
+/// A maker that returns the state.
+#[derive(Debug)]
+pub struct Sure<T>(PhantomData<fn() -> T>);
+
+/// A maker that returns a `Result` of the state.
+#[derive(Debug)]
+pub struct Fallible<T>(PhantomData<fn() -> T>);
+
+impl<T: 'static> Sure<T> {
+    /// The type that is made.
+    pub fn made(self) -> Wanted {
+        wanted::<T>()
+    }
+
+    /// The value, for the store.
+    pub fn make(self, made: T) -> Result<Box<dyn Any>, String> {
+        Ok(Box::new(made))
+    }
+}
+
+impl<T: 'static> Fallible<T> {
+    /// The type that is made.
+    pub fn made(self) -> Wanted {
+        wanted::<T>()
+    }
+
+    /// The value, for the store; an error in its own words, with its causes where `{:#}` tells
+    /// them.
+    pub fn make<E: Display>(self, made: Result<T, E>) -> Result<Box<dyn Any>, String> {
+        match made {
+            Ok(made) => Ok(Box::new(made)),
+            Err(error) => Err(format!("{error:#}")),
+        }
+    }
 }
 
 /// Runs the future of an async job to its end; it need not be `Send`.

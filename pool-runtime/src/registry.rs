@@ -9,7 +9,7 @@
 //! into its entry, so that a call finds its number without hashing a name. Two jobs of one name
 //! make no table but an error that names both places.
 
-use std::any::Any;
+use std::any::{Any, TypeId};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -34,7 +34,7 @@ pub enum Fault {
     Decode(String),
     /// The output could not be encoded.
     Encode(String),
-    /// A state could not be made.
+    /// A `#[state]` could not be had.
     State(String),
 }
 
@@ -44,8 +44,19 @@ pub trait Stage {
     fn take_arguments(&mut self) -> Encoded;
     /// The job's context, a `JobContext` (which lives on a floor above this one).
     fn context(&self) -> &dyn Any;
+    /// The worker's value of this type, made now if it is not there.
+    fn state(&self, wanted: Wanted) -> Result<&dyn Any, Fault>;
     /// Drives the future of an async job to its end.
     fn block_on(&self, job: Pin<&mut dyn Future<Output = ()>>);
+}
+
+/// The type of a `#[state]` parameter.
+#[derive(Clone, Copy, Debug)]
+pub struct Wanted {
+    /// Which type it is.
+    pub type_id: TypeId,
+    /// Its name.
+    pub type_name: &'static str,
 }
 
 /// Decodes the arguments, calls the function, encodes the output.
@@ -183,6 +194,21 @@ pub struct StartEntry {
     pub run: fn() -> Result<(), String>,
 }
 
+/// What makes a value that a worker keeps for its jobs: one `#[pool::state]`.
+#[derive(Debug)]
+pub struct StateEntry {
+    /// The path of the function.
+    pub name: &'static str,
+    /// Its source file.
+    pub file: &'static str,
+    /// Its line there.
+    pub line: u32,
+    /// The type that it makes.
+    pub made: fn() -> Wanted,
+    /// The function; an error in its own words.
+    pub make: fn() -> Result<Box<dyn Any>, String>,
+}
+
 /// One `#[pool::test]`: a place at which the test binary can be entered as a worker.
 #[derive(Debug)]
 pub struct TestEntry {
@@ -208,6 +234,7 @@ pub struct Listed(pub &'static JobEntry);
 
 inventory::collect!(Listed);
 inventory::collect!(StartEntry);
+inventory::collect!(StateEntry);
 inventory::collect!(TestEntry);
 
 /// All jobs of this program, sorted by name.
@@ -221,6 +248,11 @@ pub fn registered_jobs() -> impl ExactSizeIterator<Item = &'static JobEntry> {
 /// What is to run in each worker before its first job, in no order.
 pub(crate) fn start_hooks() -> impl Iterator<Item = &'static StartEntry> {
     inventory::iter::<StartEntry>.into_iter()
+}
+
+/// What makes values for the jobs of a worker, in no order.
+pub(crate) fn state_makers() -> impl Iterator<Item = &'static StateEntry> {
+    inventory::iter::<StateEntry>.into_iter()
 }
 
 /// A test at which this program can be entered as a worker, if it has one.
@@ -333,22 +365,26 @@ fn fingerprint<'a>(names: impl Iterator<Item = &'a str>) -> u64 {
 }
 
 /// The text of an unknown job: the nearest names, the count, and why a job may be missing.
-fn unknown<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
-    let mut ranked: Vec<(usize, &str)> =
-        known.map(|other| (distance(name, other), other)).collect();
-    let count = ranked.len();
-    ranked.sort_unstable();
-    let nearest: Vec<String> =
-        ranked.iter().take(3).map(|(_, other)| format!("`{other}`")).collect();
-    let nearest = match nearest.as_slice() {
-        [] => String::new(),
-        names => format!("; nearest: {}", names.join(", ")),
-    };
+fn unknown<'a>(name: &str, known: impl ExactSizeIterator<Item = &'a str>) -> String {
+    let count = known.len();
+    let nearest = nearest(name, known);
     let plural = if count == 1 { "" } else { "s" };
     format!(
         "no job is named `{name}`{nearest} ({count} job{plural} registered; \
          a crate that no code mentions is not linked: `use that_crate as _;`)"
     )
+}
+
+/// `; nearest: …`, up to three names; empty where there is none.
+pub(crate) fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a str>) -> String {
+    let mut ranked: Vec<(usize, &str)> =
+        known.map(|other| (distance(name, other), other)).collect();
+    ranked.sort_unstable();
+    let names: Vec<String> = ranked.iter().take(3).map(|(_, other)| format!("`{other}`")).collect();
+    match names.as_slice() {
+        [] => String::new(),
+        names => format!("; nearest: {}", names.join(", ")),
+    }
 }
 
 /// Insertions, removals and replacements between two names. A name is often given without its

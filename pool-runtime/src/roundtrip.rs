@@ -14,12 +14,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::call::Call;
 use crate::context::JobContext;
-use crate::registry::{Encoded, Fault, Job, Stage};
+use crate::registry::{Encoded, Fault, Job, JobEntry, Stage, Wanted};
+use crate::state::StateStore;
 use crate::{call, pool_job};
 
 struct Desk {
     arguments: Encoded,
     context: JobContext,
+    job: &'static JobEntry,
+    states: StateStore,
+}
+
+impl Desk {
+    fn new(job: &'static JobEntry, arguments: Encoded) -> Desk {
+        Desk { arguments, context: JobContext::detached(), job, states: StateStore::default() }
+    }
 }
 
 impl Stage for Desk {
@@ -29,6 +38,13 @@ impl Stage for Desk {
 
     fn context(&self) -> &dyn Any {
         &self.context
+    }
+
+    fn state(&self, wanted: Wanted) -> Result<&dyn Any, Fault> {
+        self.states.get(wanted, self.job, &|maker| {
+            maker();
+            Ok(())
+        })
     }
 
     fn block_on(&self, mut job: Pin<&mut dyn Future<Output = ()>>) {
@@ -41,7 +57,7 @@ fn shim<J: Job>(call: Call<J>) -> Result<Encoded, Fault> {
     let parts = call.into_parts();
     let known = parts.job.unwrap();
     let arguments = parts.payload.unwrap();
-    (known.entry.run)(&mut Desk { arguments, context: JobContext::detached() })
+    (known.entry.run)(&mut Desk::new(known.entry, arguments))
 }
 
 /// There and back.
@@ -200,8 +216,8 @@ fn one_byte_string_is_moved_and_not_encoded() {
     let payload = parts.payload.unwrap();
     assert!(payload.raw);
     assert_eq!(payload.bytes.as_ptr(), place);
-    let mut desk = Desk { arguments: payload, context: JobContext::detached() };
-    let output = (parts.job.unwrap().entry.run)(&mut desk).unwrap();
+    let job = parts.job.unwrap().entry;
+    let output = (job.run)(&mut Desk::new(job, payload)).unwrap();
     assert_eq!(output.bytes.as_ptr(), place);
     assert_eq!(output, Encoded { bytes: vec![3, 2, 1], raw: true });
     assert!(call!(aliased, vec![1]).into_parts().payload.unwrap().raw);

@@ -105,6 +105,22 @@ pub fn die_before(ctx: &JobContext, attempt: u32, how: Death) -> u32 {
     ctx.attempt()
 }
 
+/// A state that this crate makes for the jobs of others.
+#[derive(Debug)]
+pub struct Badge(pub u32);
+
+/// The worker's badge has its number.
+#[pool::state]
+pub fn badge() -> Badge {
+    Badge(std::process::id())
+}
+
+/// Whether the state `String`, which another crate makes, is there.
+#[pool_job]
+pub fn motto(#[state] motto: &String) -> String {
+    motto.clone()
+}
+
 /// Makes an empty file: opens a gate.
 pub fn open(gate: &Path) {
     File::create(gate).unwrap();

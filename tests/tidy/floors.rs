@@ -37,7 +37,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "context",
-        modules: &["context"],
+        modules: &["context", "state"],
         below: &["words", "bytes", "hands"],
         crates: &[],
     },

@@ -1,4 +1,4 @@
-fn sort<T: Ord>(ctx: &JobContext, s: &S, items: &mut [T]) -> &T {
+fn sort<T: Ord>(ctx: &JobContext, s: &mut S, items: &mut [T]) -> &T {
     &items[0]
 }
 #[doc(hidden)]
@@ -18,7 +18,7 @@ const _: () = {
     impl sort {
         #[doc(hidden)]
         #[allow(dead_code)]
-        fn __pool_call<T: Ord>(_: &S, _: &mut [T]) -> ::pool::__private::Call<Self> {
+        fn __pool_call<T: Ord>(_: &mut [T]) -> ::pool::__private::Call<Self> {
             ::core::unreachable!()
         }
     }
@@ -30,7 +30,10 @@ const _: () = {
     "a job cannot be generic over `T`: a worker finds it in a table that is complete before `main` starts; write one job for each type, which calls the generic function"
 }
 ::core::compile_error! {
-    "`#[state]` comes with `#[pool::state]`, which this version does not have; make the value in the job, in a `static` `OnceLock`"
+    "`#[state]` takes no arguments: the state is found by its type"
+}
+::core::compile_error! {
+    "a state is shared by all jobs of its worker and lent by `&`; remove `mut`, and put what changes into a `Cell`, `RefCell` or `Mutex`"
 }
 ::core::compile_error! {
     "a job cannot change what its caller holds, which is in another process; take the value, change it and return it"

@@ -64,12 +64,12 @@ fn print_first_note() {
     });
 }
 
-/// Runs a job; a panic of it ends here.
+/// Runs a job, or within it a maker of a state; a panic of it ends here.
 pub(super) fn catch<T>(job: impl FnOnce() -> T) -> Result<T, PanicReport> {
-    IN_JOB.set(true);
+    let outer = (IN_JOB.replace(true), NOTED.take());
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-    IN_JOB.set(false);
-    let noted = NOTED.take();
+    IN_JOB.set(outer.0);
+    let noted = NOTED.replace(outer.1);
     result.map_err(|payload| {
         let message = message_of(&*payload);
         drop_payload(payload);
@@ -78,6 +78,12 @@ pub(super) fn catch<T>(job: impl FnOnce() -> T) -> Result<T, PanicReport> {
         let note = noted.into_iter().find(|note| note.message == message);
         note.unwrap_or(PanicReport { message, ..PanicReport::default() })
     })
+}
+
+/// Place and message, to stand behind the word "panicked".
+pub(super) fn in_short(report: PanicReport) -> String {
+    let place = report.location.map(|(file, line, column)| format!(" at {file}:{line}:{column}"));
+    format!("{}: {}", place.unwrap_or_default(), report.message)
 }
 
 fn note(info: &PanicHookInfo<'_>) -> PanicReport {

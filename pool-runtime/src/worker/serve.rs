@@ -19,7 +19,8 @@ use super::panic;
 use crate::context::{About, CancelWatch, JobContext, Running};
 use crate::os::{self, ChannelEnd};
 use crate::recorder::Farewell;
-use crate::registry::{Encoded, Fault, Stage, Table};
+use crate::registry::{Encoded, Fault, JobEntry, Stage, Table, Wanted};
+use crate::state::StateStore;
 use crate::wire::{
     BIG, Flags, Frame, FrameReader, Header, PRELUDE_LEN, PanicReport, Prelude, Refusal, ToHost,
     ToWorker, Welcome,
@@ -36,6 +37,7 @@ pub(super) struct Worker {
     welcome: Welcome,
     /// For async jobs; made at the first of them.
     runtime: OnceCell<Runtime>,
+    states: StateStore,
 }
 
 /// What became of a job.
@@ -50,7 +52,8 @@ impl Worker {
     ) -> Self {
         let replies =
             Arc::new(Replies { channel, watch: watch.clone(), running: AtomicU64::new(NO_SEQ) });
-        Worker { replies, watch, table, welcome, runtime: OnceCell::new() }
+        let (runtime, states) = (OnceCell::new(), StateStore::default());
+        Worker { replies, watch, table, welcome, runtime, states }
     }
 
     /// Hands over a panic report where the process is about to abort.
@@ -119,7 +122,8 @@ impl Worker {
         self.replies.running.store(header.seq, Ordering::Relaxed);
         let running = Running::begin(about, self.watch.clone());
         let arguments = Encoded { bytes: body, raw: header.flags.has(Flags::RAW) };
-        let mut scene = Scene { arguments, running, runtime: &self.runtime };
+        let (runtime, states) = (&self.runtime, &self.states);
+        let mut scene = Scene { job, arguments, running, runtime, states };
         let outcome: Outcome = panic::catch(|| (job.run)(&mut scene));
         drop(scene);
         // A line without its end would be lost if this process is killed later on.
@@ -179,9 +183,11 @@ impl Replies {
 
 /// What a job's shim sees of this worker.
 struct Scene<'a> {
+    job: &'static JobEntry,
     arguments: Encoded,
     running: Running,
     runtime: &'a OnceCell<Runtime>,
+    states: &'a StateStore,
 }
 
 impl Stage for Scene<'_> {
@@ -192,6 +198,10 @@ impl Stage for Scene<'_> {
     fn context(&self) -> &dyn Any {
         let context: &JobContext = self.running.context();
         context
+    }
+
+    fn state(&self, wanted: Wanted) -> Result<&dyn Any, Fault> {
+        self.states.get(wanted, self.job, &|maker| panic::catch(maker).map_err(panic::in_short))
     }
 
     fn block_on(&self, job: Pin<&mut dyn Future<Output = ()>>) {
