@@ -120,6 +120,7 @@ mod elsewhere {
 
 #[pool_job]
 #[expect(clippy::borrowed_box, clippy::type_complexity, reason = "any type will do")]
+#[expect(clippy::too_many_arguments, clippy::ptr_arg, reason = "any number, and any type")]
 async fn everything(
     first: u32,
     #[state] nested: &Box<dyn Fn(u32) -> u32>,

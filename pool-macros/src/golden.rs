@@ -93,13 +93,18 @@ fn test_async() {
 
 #[test]
 fn state() {
-    check("state", expand::state, "", "#[cfg(unix)] fn model() -> Result<Model, E> { load() }");
+    check(
+        "state",
+        expand::worker::state,
+        "",
+        "#[cfg(unix)] fn model() -> Result<Model, E> { load() }",
+    );
 }
 
 #[test]
 fn worker_start() {
     let item = "fn logger() -> Result<(), E> { init() }";
-    check("worker_start", expand::worker_start, "", item);
+    check("worker_start", expand::worker::worker_start, "", item);
 }
 
 #[test]
@@ -113,10 +118,10 @@ fn no_expansion_names_the_default_crate_when_another_is_given() {
         (expand::job, "fn refused(a: &mut u32) {}"),
         (expand::main, main),
         (expand::test, main),
-        (expand::state, "fn model() -> Model { load() }"),
-        (expand::state, "fn refused(a: u32) -> Model { load() }"),
-        (expand::worker_start, "fn start() {}"),
-        (expand::worker_start, "fn refused(a: u32) {}"),
+        (expand::worker::state, "fn model() -> Model { load() }"),
+        (expand::worker::state, "fn refused(a: u32) -> Model { load() }"),
+        (expand::worker::worker_start, "fn start() {}"),
+        (expand::worker::worker_start, "fn refused(a: u32) {}"),
     ];
     for (expand, item) in cases {
         for args in ["crate = vendor::processes", "crate = \"vendor::processes\""] {
@@ -134,8 +139,8 @@ fn every_expansion_keeps_the_users_function() {
         (expand::job, "fn refused<T>(a: &mut T) -> impl Sized { body(a) }"),
         (expand::main, "fn refused(a: u32) { body(a) }"),
         (expand::test, "async fn refused(a: u32) { body(a) }"),
-        (expand::state, "async fn refused(a: u32) { body(a) }"),
-        (expand::worker_start, "async fn refused(a: u32) { body(a) }"),
+        (expand::worker::state, "async fn refused(a: u32) { body(a) }"),
+        (expand::worker::worker_start, "async fn refused(a: u32) { body(a) }"),
     ];
     for (expand, item) in cases {
         let text = expand("speed = 1".parse().unwrap(), item.parse().unwrap()).to_string();

@@ -147,7 +147,7 @@ pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn worker_start(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::worker_start(args.into(), item.into()).into()
+    expand::worker::worker_start(args.into(), item.into()).into()
 }
 
 /// A function that makes a value which a worker keeps for its jobs: a model, a connection, a cache.
@@ -206,5 +206,5 @@ pub fn worker_start(args: TokenStream, item: TokenStream) -> TokenStream {
 /// ```
 #[proc_macro_attribute]
 pub fn state(args: TokenStream, item: TokenStream) -> TokenStream {
-    expand::state(args.into(), item.into()).into()
+    expand::worker::state(args.into(), item.into()).into()
 }

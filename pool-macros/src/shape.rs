@@ -78,12 +78,12 @@ pub(crate) fn reject_state(ty: &Type, errors: &mut Errors) -> Type {
         _ if is_context(inner) => {
             Some("the context is no state: every job can have it; remove `#[state]`")
         }
-        Type::Path(path) if path.path.is_ident("str") => {
-            Some("a state is a sized type, which `str` is not; ask for `&String`")
-        }
-        Type::Slice(_) => {
-            Some("a state is a sized type, which a slice is not; ask for a `&Vec<T>`")
-        }
+        Type::Path(path) if path.path.is_ident("str") => Some(
+            "a state is a sized type, which `str` is not; ask for a type of your own around a `String`",
+        ),
+        Type::Slice(_) => Some(
+            "a state is a sized type, which a slice is not; ask for a type of your own around a `Vec`",
+        ),
         Type::TraitObject(_) => Some(
             "a state is found by its type, and behind a trait object is any type; ask for \
              `&Box<dyn Trait>`, and let the `#[pool::state]` function return that",

@@ -115,8 +115,9 @@ pub fn badge() -> Badge {
     Badge(std::process::id())
 }
 
-/// Whether the state `String`, which another crate makes, is there.
+/// A state whose maker is in another crate.
 #[pool_job]
+#[expect(clippy::ptr_arg, reason = "a state of a foreign type")]
 pub fn motto(#[state] motto: &String) -> String {
     motto.clone()
 }

@@ -160,9 +160,9 @@ fn nothing_is_unwrapped_outside_of_tests() {
 #[test]
 fn lints_are_expected_with_a_reason_and_never_allowed() {
     // What the macros emit is not read by people, and may or may not cause a warning.
-    const EMITTED: &str = "pool-macros/src/expand.rs";
+    const EMITTED: &str = "pool-macros/src/expand";
     let mut findings = Vec::new();
-    for source in source::all().iter().filter(|source| source.path != EMITTED) {
+    for source in source::all().iter().filter(|source| !source.path.starts_with(EMITTED)) {
         findings.extend(calls(source, "allow", '('));
     }
     report("use `#[expect(lint, reason = \"…\")]`", findings);
