@@ -21,13 +21,20 @@ impl<T: Clone> Scheduler<T> {
     }
 
     /// Puts a job at the back of its priority.
-    pub(super) fn enqueue(&mut self, index: u32) {
+    pub(super) fn enqueue(&mut self, now: Time, index: u32) {
         let priority = self.terms(index).priority;
+        let order = self.next_place(now);
         let job = &mut self.jobs[index];
-        job.order = self.next_order;
+        job.order = order;
         job.place = Place::Queue;
-        self.next_order += 1;
         self.queue.push_back(priority, index);
+    }
+
+    /// A place behind all that were given, which tells when it was given.
+    fn next_place(&mut self, now: Time) -> u64 {
+        let order = self.next_order.max(now.nanos());
+        self.next_order = order.saturating_add(1);
+        order
     }
 
     /// Puts a job whose attempt never began back where it stood.
@@ -84,6 +91,10 @@ impl<T: Clone> Scheduler<T> {
     pub(super) fn head_began(&mut self, now: Time, slot: u32) {
         let Some(&index) = self.crew[slot].window.front() else { return };
         self.crew[slot].head_since = now;
+        let job = &mut self.jobs[index];
+        if !std::mem::replace(&mut job.begun, true) {
+            self.wait.record(now.nanos_since(job.waits_since()));
+        }
         if let Some(timeout) = self.terms(index).timeout {
             let at = now + timeout;
             self.timers.insert((at, self.jobs.key(index), Alarm::Timeout));
@@ -128,6 +139,12 @@ impl<T: Clone> Scheduler<T> {
         }
     }
 
+    /// An attempt has ended that counts. `since`: when it could run.
+    pub(super) fn attempt_ended(&mut self, now: Time, slot: u32, since: Time) {
+        self.crew[slot].done += 1;
+        self.run.record(now.nanos_since(since));
+    }
+
     /// The head of the window is answered.
     pub(super) fn replied(&mut self, now: Time, slot: u32, reply: Reply) {
         if self.crew[slot].stage != Stage::Ready {
@@ -146,6 +163,7 @@ impl<T: Clone> Scheduler<T> {
         }
         self.launches.strikes = 0;
 
+        self.attempt_ended(now, slot, self.crew[slot].head_since);
         let job = &mut self.jobs[index];
         job.attempts += 1;
         let given_up = job.doom.is_some_and(|doom| doom > Doom::Memory);
@@ -169,16 +187,17 @@ impl<T: Clone> Scheduler<T> {
     }
 
     /// Charges a job with the death of its worker.
-    pub(super) fn crashed(&mut self, now: Time, index: u32, exit: WorkerExit) {
+    pub(super) fn crashed(&mut self, now: Time, slot: u32, index: u32, exit: WorkerExit) {
+        self.attempt_ended(now, slot, self.crew[slot].head_since);
         self.jobs[index].attempts += 1;
         self.failed(now, index, self.terms(index).retry.on_crash, Ending::Crashed(exit));
     }
 
     /// A head of a window died unclaimed with its worker: nobody is charged, up to a point.
-    pub(super) fn moved(&mut self, now: Time, index: u32, exit: WorkerExit) {
+    pub(super) fn moved(&mut self, now: Time, slot: u32, index: u32, exit: WorkerExit) {
         let job = &mut self.jobs[index];
         if job.moves >= MOVES {
-            self.crashed(now, index, exit);
+            self.crashed(now, slot, index, exit);
         } else {
             job.moves += 1;
             self.put_back(index);
@@ -242,13 +261,16 @@ impl<T: Clone> Scheduler<T> {
         self.jobs[index].doom = None;
         let wait = retry.delay_after(attempts);
         if wait.is_zero() {
-            self.enqueue(index);
+            self.enqueue(now, index);
             return;
         }
         let due = now + wait + self.jitter_for(wait);
+        let order = self.next_place(now);
         let job = &mut self.jobs[index];
+        job.order = order;
         job.place = Place::BackOff;
         job.set_due(due);
+        self.queue.rest(index);
         self.timers.insert((due, self.jobs.key(index), Alarm::BackOff));
     }
 
@@ -273,6 +295,7 @@ impl<T: Clone> Scheduler<T> {
         match self.place(index) {
             Place::Queue => self.queue.remove(self.terms(index).priority, index),
             Place::BackOff => {
+                self.queue.end_rest(index);
                 if let Some(due) = self.jobs[index].due() {
                     self.timers.remove(&(due, key, Alarm::BackOff));
                 }
@@ -292,6 +315,7 @@ impl<T: Clone> Scheduler<T> {
         let timers = std::mem::take(&mut self.timers);
         for (_, key, alarm) in timers {
             if alarm == Alarm::BackOff {
+                self.queue.end_rest(key.index);
                 self.end(key.index, ending.clone());
             }
         }

@@ -17,6 +17,16 @@ impl Time {
         Time(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
     }
 
+    /// The same in nanoseconds.
+    pub(super) fn nanos(self) -> u64 {
+        self.0
+    }
+
+    /// Nanoseconds from `earlier` to `self`, zero if it is the other way round.
+    pub(super) fn nanos_since(self, earlier: Time) -> u64 {
+        self.0.saturating_sub(earlier.0)
+    }
+
     /// How long after the start this is.
     #[cfg(test)]
     pub(crate) fn since_start(self) -> Duration {

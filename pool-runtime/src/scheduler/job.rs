@@ -47,7 +47,8 @@ pub(super) struct Job<T> {
     /// `None`: those of the pool.
     pub(super) terms: Option<Arc<Terms>>,
     moments: Option<Box<Moments>>,
-    /// Grows with each job that goes to the back of a queue: its place in line.
+    /// Its place in line: grows with each job that goes to the back of the queue, or into back-off.
+    /// It is also when that was, in nanoseconds.
     pub(super) order: u64,
     pub(super) place: Place,
     /// Attempts that were started and have ended.
@@ -57,6 +58,8 @@ pub(super) struct Job<T> {
     pub(super) doom: Option<Doom>,
     /// It was handed to a worker before.
     pub(super) assigned: bool,
+    /// It was at the head of a window before.
+    pub(super) begun: bool,
 }
 
 impl<T> Job<T> {
@@ -75,7 +78,13 @@ impl<T> Job<T> {
             moves: 0,
             doom: None,
             assigned: false,
+            begun: false,
         }
+    }
+
+    /// Since when it has waited where it is; before its first attempt, since it came.
+    pub(super) fn waits_since(&self) -> Time {
+        Time::after_start(Duration::from_nanos(self.order))
     }
 
     /// The moment of the deadline, and the length that the user asked for.

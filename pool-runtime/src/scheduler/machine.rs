@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use crate::error::WorkerExit;
 use crate::policy::Terms;
+use crate::stats::Histogram;
 
 use super::event::{Action, Ending, Event, JobKey, Readiness, Time};
 use super::job::{Doom, Job, Jobs, Place};
@@ -71,6 +72,9 @@ pub(crate) struct Scheduler<T> {
     pub(super) check_at: Option<Time>,
     pub(super) next_order: u64,
     pub(super) jitter: u64,
+    /// How long jobs waited for their first run, and how long attempts took.
+    pub(super) wait: Histogram,
+    pub(super) run: Histogram,
     pub(super) actions: VecDeque<Action<T>>,
 }
 
@@ -93,6 +97,8 @@ impl<T: Clone> Scheduler<T> {
             check_at: None,
             next_order: 0,
             jitter: config.seed,
+            wait: Histogram::default(),
+            run: Histogram::default(),
             actions: VecDeque::new(),
             config,
         };
@@ -125,7 +131,7 @@ impl<T: Clone> Scheduler<T> {
             }
             self.timers.insert((at, key, Alarm::Deadline));
         }
-        self.enqueue(key.index);
+        self.enqueue(now, key.index);
         self.conclude(now);
         key
     }
@@ -200,7 +206,8 @@ impl<T: Clone> Scheduler<T> {
                 Alarm::Deadline => self.give_up(now, key, Doom::Deadline),
                 Alarm::BackOff => {
                     if let Some(index) = self.jobs.find(key) {
-                        self.enqueue(index);
+                        self.queue.end_rest(index);
+                        self.enqueue(now, index);
                     }
                 }
             }

@@ -41,6 +41,7 @@ mod event;
 mod job;
 mod launches;
 mod machine;
+mod numbers;
 mod queue;
 mod recall;
 #[cfg(test)]
@@ -48,7 +49,9 @@ mod sim;
 mod staff;
 #[cfg(test)]
 mod tests;
+mod times;
 mod worker;
 
 pub(crate) use event::{Action, Ending, Event, JobKey, Readiness, Reply, Time, WorkerId};
 pub(crate) use machine::{Config, Scheduler};
+pub(crate) use numbers::WorkerView;

@@ -97,11 +97,18 @@ pub(super) struct Queue {
     /// Lowest priority first.
     lists: [List; 3],
     len: usize,
+    /// Those in back-off, which are not counted here; the one that came first is the first.
+    resting: List,
 }
 
 impl Queue {
     pub(super) fn new() -> Self {
-        Queue { links: Links::default(), lists: [List::EMPTY, List::EMPTY, List::EMPTY], len: 0 }
+        Queue {
+            links: Links::default(),
+            lists: [List::EMPTY, List::EMPTY, List::EMPTY],
+            len: 0,
+            resting: List::EMPTY,
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -157,6 +164,21 @@ impl Queue {
         list.remove(&mut self.links, index);
         self.len -= 1;
         Some(index)
+    }
+
+    /// A job goes into back-off.
+    pub(super) fn rest(&mut self, index: u32) {
+        self.resting.push_back(&mut self.links, index);
+    }
+
+    /// A job leaves its back-off.
+    pub(super) fn end_rest(&mut self, index: u32) {
+        self.resting.remove(&mut self.links, index);
+    }
+
+    /// The first job of each priority, and of those in back-off.
+    pub(super) fn firsts(&self) -> impl Iterator<Item = u32> {
+        self.lists.iter().chain([&self.resting]).filter_map(List::first)
     }
 
     /// The jobs of one priority in their order, for checks.

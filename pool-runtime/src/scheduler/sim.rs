@@ -3,7 +3,7 @@
 //! A world (`sim/world.rs`) has model processes that know what they have claimed
 //! (`sim/processes.rs`), hands that perform the scheduler's actions on them (`sim/hands.rs`),
 //! and a seed that decides what happens next. After each step the promises are checked
-//! (`sim/checks.rs`). The mutants (`sim/mutants.rs`) show that the checks would notice.
+//! (`sim/checks.rs`, `sim/numbers.rs`). The mutants (`sim/mutants.rs`) show that the checks would notice.
 //!
 //! A failing world prints its seed; `POOL_SIM_SEED=<seed>` runs it alone and prints its steps,
 //! `POOL_SIM_WORLDS=<n>` runs another number of worlds.
@@ -12,6 +12,7 @@ mod checks;
 mod hands;
 mod model;
 mod mutants;
+mod numbers;
 mod processes;
 mod world;
 

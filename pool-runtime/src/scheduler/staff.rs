@@ -147,13 +147,18 @@ impl<T: Clone> Scheduler<T> {
         for (position, index) in window.into_iter().enumerate() {
             let claimed = position < known;
             if self.jobs[index].doom.is_some() || self.mode == Mode::Shutdown {
+                if claimed {
+                    // Of several the last was running, and the others' replies were not heard.
+                    let began = if position == 0 { self.crew[slot].head_since } else { now };
+                    self.attempt_ended(now, slot, began);
+                }
                 self.fell(now, index, claimed);
             } else if position > 0 {
                 self.put_back(index);
             } else if claimed {
-                self.crashed(now, index, exit);
+                self.crashed(now, slot, index, exit);
             } else {
-                self.moved(now, index, exit);
+                self.moved(now, slot, index, exit);
             }
         }
         if launch_failed {

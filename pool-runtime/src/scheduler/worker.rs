@@ -9,6 +9,7 @@ use std::ops::{Index, IndexMut};
 
 use super::event::{Time, WorkerId};
 use super::queue::{Links, List};
+use super::times::Times;
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,6 +108,8 @@ pub(super) struct Worker {
     /// It was found beyond a memory limit: it gets no grace, and no other job.
     pub(super) over_memory: bool,
     pub(super) idle_since: Time,
+    /// Attempts that have ended here, in all lives.
+    pub(super) done: u64,
     /// Attempts it answered in this life.
     pub(super) served: u64,
     /// It has been ready in this life or an earlier one.
@@ -133,6 +136,7 @@ impl Worker {
             stall_at: None,
             over_memory: false,
             idle_since: Time::default(),
+            done: 0,
             served: 0,
             born: false,
             timer: None,
@@ -190,6 +194,7 @@ pub(super) struct Crew {
     with_room: List,
     timers: BTreeSet<(Time, u32)>,
     sums: Sums,
+    pub(super) times: Times,
 }
 
 impl Crew {
@@ -204,6 +209,7 @@ impl Crew {
             with_room: List::EMPTY,
             timers: BTreeSet::new(),
             sums: Sums::default(),
+            times: Times::default(),
         };
         for slot in (0..workers).rev() {
             crew.settle(slot, Time::default());
@@ -227,6 +233,11 @@ impl Crew {
 
     pub(super) fn sums(&self) -> &Sums {
         &self.sums
+    }
+
+    /// How much time the workers had, and how much of it they had a job.
+    pub(super) fn times(&self, now: Time) -> Times {
+        self.times.until(now, self.sums.present, self.sums.busy)
     }
 
     /// The sums, added up anew.
@@ -291,6 +302,9 @@ impl Crew {
             Stage::Ready if sums.room > 0 => Shelf::Room,
             Stage::Ready | Stage::Starting | Stage::Stopping | Stage::Killed { .. } => Shelf::None,
         };
+        if (old_sums.present, old_sums.busy) != (sums.present, sums.busy) {
+            self.times = self.times(now);
+        }
         self.sums = self.sums.replacing(old_sums, sums);
         self[slot].sums = sums;
         if shelf == old_shelf && shelf != Shelf::Room {

@@ -296,6 +296,7 @@ impl World {
         ensure!(scheduler.queued() + scheduler.running() == held, "the numbers do not add up");
         let sums = scheduler.crew.recount();
         ensure!(*scheduler.crew.sums() == sums, "the sums are wrong");
+        self.check_numbers()?;
         if self.shut {
             ensure!(waiting + in_back_off == 0, "jobs wait after the shutdown");
             ensure!(scheduler.hunger() == 0, "there is hunger after the end");

@@ -129,6 +129,7 @@ impl World {
                     process.last_sign = self.now;
                 }
                 process.window.push_back(number);
+                self.note_head(at);
                 Ok(())
             }
             Action::Recall { worker } => {

@@ -186,6 +186,10 @@ pub(super) struct ModelJob {
     /// It waits for its back-off until then, and not for more than a tenth longer.
     pub(super) not_before: Time,
     pub(super) not_after: Time,
+    /// It was at the head of a window before.
+    pub(super) begun: bool,
+    /// Since when it has waited where it is.
+    pub(super) waits_since: Time,
     /// Its place in line when it was handed out, and the attempts counted then.
     pub(super) order: u64,
     pub(super) order_at: u32,

@@ -94,6 +94,12 @@ mutants! {
     NeverSendsHome,
     NeverGivesUpLaunching,
     GivesUpLaunchingAtOnce,
+    // Numbers.
+    MiscountsAttempts,
+    CountsEveryWait,
+    MeasuresRunsFromTheLaunch,
+    RejuvenatesTheResting,
+    LosesWorkerTime,
     // The end.
     ForgetsToClose,
     ForgetsToShutDown,
@@ -188,6 +194,17 @@ impl World {
                 }
             }
             (Event::Bloated { .. }, Mutant::KeepsTheGreedy) => return None,
+            (Event::Replied { worker, .. }, Mutant::MiscountsAttempts) => {
+                if let Some(slot) = scheduler.crew.find(*worker) {
+                    let done = &mut scheduler.crew[slot].done;
+                    *done = done.saturating_sub(1);
+                }
+            }
+            (Event::Replied { worker, .. }, Mutant::MeasuresRunsFromTheLaunch) => {
+                if let Some(slot) = scheduler.crew.find(*worker) {
+                    scheduler.crew[slot].head_since = Time::default();
+                }
+            }
             (Event::Recalled { worker, kept }, Mutant::LosesRecalledJobs) => {
                 if let Some(slot) = scheduler.crew.find(*worker) {
                     *kept = scheduler.crew[slot].window.len();
@@ -248,6 +265,7 @@ impl World {
                     job.doom = Some(Doom::Timeout);
                 }
                 Mutant::LetsPoisonCircle => job.moves = 0,
+                Mutant::CountsEveryWait => job.begun = false,
                 Mutant::CountsUnclaimedAttempts if !death => job.attempts += 1,
                 Mutant::ChargesTwice if death => job.attempts += 1,
                 Mutant::CloseForgetsRetries if death && self.closing => {
@@ -274,7 +292,7 @@ impl World {
                     let Some(index) = scheduler.jobs.find(job.key) else { continue };
                     if scheduler.jobs[index].place == Place::Queue && job.worker.is_none() {
                         scheduler.queue.remove(job.terms.priority, index);
-                        scheduler.enqueue(index);
+                        scheduler.enqueue(self.now, index);
                     }
                 }
             }
@@ -300,6 +318,15 @@ impl World {
         let scheduler = &mut self.scheduler;
         match self.mutant {
             Some(Mutant::NeverLooksForSilence) => scheduler.check_at = None,
+            Some(Mutant::RejuvenatesTheResting) => {
+                for job in &self.jobs {
+                    let Some(index) = scheduler.jobs.find(job.key) else { continue };
+                    if scheduler.jobs[index].place == Place::BackOff {
+                        scheduler.jobs[index].order = self.now.nanos();
+                    }
+                }
+            }
+            Some(Mutant::LosesWorkerTime) => scheduler.crew.times = Default::default(),
             Some(Mutant::ForgetsToLaunch) => scheduler.launches.due = None,
             Some(Mutant::ForgetsTimeouts) => {
                 scheduler.timers.retain(|&(.., alarm)| alarm != Alarm::Timeout);

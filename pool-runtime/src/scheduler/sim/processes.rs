@@ -172,6 +172,7 @@ impl World {
         process.claimed -= 1;
         process.served += 1;
         process.silent = Silent::No;
+        self.numbers.attempt_ended(worker.slot, self.now.since(process.head_since));
         process.head_since = self.now;
         process.last_sign = self.now;
         process.idle_since = self.now;
@@ -182,6 +183,7 @@ impl World {
         job.worker = None;
         job.failure = (reply == Reply::Panicked).then_some(Failure::Panic);
         self.expect_back_off(number);
+        self.note_head(at);
         if asked {
             self.count("reply while asked");
         }
@@ -244,7 +246,10 @@ impl World {
             let doomed = self.is_doomed(number);
             let job = &mut self.jobs[number];
             job.worker = None;
+            let ran =
+                if position == 0 { self.now.since(process.head_since) } else { Duration::ZERO };
             if position < process.claimed {
+                self.numbers.attempt_ended(process.id.slot, ran);
                 let failure = match process.over_with == Some(number) {
                     true => Failure::Memory,
                     false if doomed => Failure::Timeout,
@@ -255,6 +260,7 @@ impl World {
             } else if position == 0 && !doomed && !self.shut {
                 if job.moves == 3 {
                     job.poison_charges += 1;
+                    self.numbers.attempt_ended(process.id.slot, ran);
                     job.failure = Some(Failure::Crash(exit));
                     self.count("charged unclaimed");
                     self.expect_back_off(number);
@@ -271,5 +277,6 @@ impl World {
         let wait = job.terms.retry.delay_after(job.counted());
         job.not_before = self.now + wait;
         job.not_after = self.now + wait + wait / 10;
+        job.waits_since = self.now;
     }
 }

@@ -10,6 +10,7 @@ use super::super::event::{Event, JobKey, Reply, Time, WorkerId};
 use super::super::machine::{Config, Scheduler};
 use super::model::{Dice, ModelJob, Process};
 use super::mutants::Mutant;
+use super::numbers::Numbers;
 use super::{Counters, Violation, ensure};
 
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -38,6 +39,7 @@ pub(super) struct World {
     pub(super) fails: u64,
     pub(super) dies: u64,
     pub(super) stops: u64,
+    pub(super) numbers: Numbers,
     counters: Counters,
     /// Actions seen, in order.
     pub(super) told: usize,
@@ -78,6 +80,7 @@ impl World {
             fails: dice.one_of(&[0, 5, 5, 40, 90]),
             dies: dice.one_of(&[0, 1, 3, 10]),
             stops: dice.one_of(&[0, 0, 1, 4]),
+            numbers: Numbers::default(),
             counters: Counters::new(),
             told: 0,
             trace: std::env::var_os("POOL_SIM_SEED").is_some(),
@@ -204,6 +207,8 @@ impl World {
             failure: None,
             not_before: self.now,
             not_after: self.now,
+            begun: false,
+            waits_since: self.now,
             order: 0,
             order_at: 0,
         });
@@ -316,15 +321,16 @@ impl World {
             let Some(due) = self.scheduler.poll_timeout().filter(|&due| due <= target) else {
                 break;
             };
-            self.now = self.now.max(due);
+            self.pass(self.now.max(due));
             if self.dice.percent(20) {
                 // The driver is late, and news may come first.
-                self.now = self.now + Duration::from_micros(self.dice.below(1000));
+                let late = Duration::from_micros(self.dice.below(1000));
+                self.pass(self.now + late);
                 self.let_a_process_act(false)?;
             }
             self.fire()?;
         }
-        self.now = self.now.max(target);
+        self.pass(self.now.max(target));
         Ok(())
     }
 
@@ -346,9 +352,11 @@ impl World {
             }
         }
         self.say(|| "  timeout".into());
+        let resting = self.resting();
         self.sabotage_before();
         self.scheduler.handle_timeout(self.now);
         self.sabotage_after();
+        self.note_rested(&resting);
         ensure!(due || self.scheduler.actions.is_empty(), "a spurious timeout had an effect");
         self.look_at_new_actions()?;
         self.drain()?;
