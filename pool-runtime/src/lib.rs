@@ -209,7 +209,9 @@ pub use pool::{Close, Permit, Pool, Rejected, Shutdown};
 pub use pool_macros::{main, pool_job, state, test, worker_start};
 pub use queue::{JobQueue, QueuedJob, Work};
 pub use registry::{Job, JobEntry, registered_jobs};
-pub use stats::{Progress, WorkReport};
+pub use stats::{
+    Histogram, Progress, RunningJob, Snapshot, Stats, WorkReport, WorkerState, WorkerStats,
+};
 pub use stream::{BlockingStream, JobStream};
 
 /// Serves and never returns if this process was started as a worker; else does nothing.

@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use super::after::After;
 use super::backlog::{Count, Share};
 use super::cell::{Cell, JobStatus, Manner, Outcome};
+use super::ledger::Ledger;
 use super::link::{Answer, Link, Said};
 use super::news::{Around, Gone, News};
 use super::seats::{Seat, Seats, Task, take_due};
@@ -17,16 +18,15 @@ use crate::error::{JobErrorKind, WorkerExit};
 use crate::happening::PoolEvent;
 use crate::policy::Terms;
 use crate::scheduler::{Action, Config, Ending, Event, JobKey, Reply, Scheduler, Time, WorkerId};
-use crate::stats::WorkReport;
 use crate::wire::{Prelude, WireFault};
 
 /// Scheduler and links: what is behind the host's lock.
 pub(super) struct Core {
     pub(super) scheduler: Scheduler<Task>,
-    seats: Seats,
+    pub(super) seats: Seats,
     /// Works of this pool, to be asked in turn.
     shares: VecDeque<Arc<Share>>,
-    pub(super) totals: WorkReport,
+    pub(super) ledger: Ledger,
     defaults: Terms,
     /// Why the last launch failed.
     pub(super) trouble: Option<Arc<str>>,
@@ -48,7 +48,7 @@ impl Core {
         Core {
             seats: Seats::new(config.workers),
             shares: VecDeque::new(),
-            totals: WorkReport::default(),
+            ledger: Ledger::new(config.workers),
             defaults: config.defaults,
             trouble: None,
             unreaped: 0,
@@ -88,6 +88,7 @@ impl Core {
             }
             News::Launched(link) => {
                 let (slot, pid) = (link.slot(), link.process.id());
+                self.ledger.process_started(slot);
                 let wakers = &mut after.wakers;
                 around.hub.publish(wakers, || PoolEvent::WorkerStarted { slot, pid });
                 let seat = self.seats.get(link.worker);
@@ -431,7 +432,7 @@ impl Core {
             PoolEvent::JobEnded { id, outcome }
         });
         let count = Count::of(&outcome);
-        count.add_to(&mut self.totals);
+        self.ledger.job_ended(count, outcome.as_ref().err());
         let leftover = task.cell.finish(outcome, &mut after.wakers);
         after.leftovers.push(leftover);
         if let Some(share) = &task.share {

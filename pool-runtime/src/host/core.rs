@@ -41,7 +41,7 @@ const DRIVER_COMBINE: usize = 4096;
 /// One pool of worker processes.
 pub(crate) struct Host {
     inner: Mutex<Inner>,
-    inbox: Mutex<VecDeque<News>>,
+    inbox: Mutex<Inbox>,
     /// Length of the inbox, to be seen without its lock.
     mail: AtomicUsize,
     driver_waiting: AtomicBool,
@@ -58,6 +58,14 @@ pub(crate) struct Host {
     runtime: OnceLock<Handle>,
     driver: OnceLock<ThreadId>,
     pub(super) around: Around,
+}
+
+/// News for whoever gets the core's lock next.
+#[derive(Default)]
+struct Inbox {
+    news: VecDeque<News>,
+    /// How many of these are jobs.
+    jobs: u64,
 }
 
 /// The core, and who waits for something of it.
@@ -178,7 +186,10 @@ impl Host {
     /// How the jobs that have ended so far did so.
     pub(crate) fn totals(&self) -> WorkReport {
         // The lock of a fork child may have been held by a thread that it does not have.
-        if self.is_foreign() { WorkReport::default() } else { self.lock().core.totals }
+        match self.is_foreign() {
+            true => WorkReport::default(),
+            false => self.look_at(|core, _| core.ledger.ended()),
+        }
     }
 
     /// Whether every worker has been up, and if not, why; registers `cx` while that is open.
@@ -190,7 +201,34 @@ impl Host {
         if readiness == Readiness::Pending && !is_known() {
             inner.ready.push(waker);
         }
-        (readiness, inner.core.trouble.clone())
+        let trouble = inner.core.trouble.clone();
+        drop(inner);
+        self.catch_up();
+        (readiness, trouble)
+    }
+
+    /// A still picture: nothing moves while `look` sees the core, and how many jobs lie in the
+    /// inbox besides. What it takes with it is dropped outside of the lock.
+    pub(super) fn look_at<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
+        let inner = self.lock();
+        let posted = self.inbox().jobs;
+        let seen = look(&inner.core, posted);
+        drop(inner);
+        self.catch_up();
+        seen
+    }
+
+    /// After holding the lock without any news: those who did not get it have left theirs behind.
+    fn catch_up(&self) {
+        fence(Ordering::SeqCst);
+        if self.mail.load(Ordering::SeqCst) == 0 || self.driver_waiting.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(inner) = self.try_lock() {
+            let mut after = After::default();
+            self.work(inner, None, &mut after);
+            self.settle(after);
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -348,8 +386,9 @@ impl Host {
     fn drain(&self, inner: &mut Inner, mut grant: usize, after: &mut After) -> usize {
         while grant > 0 {
             let mut inbox = self.inbox();
-            let Some(news) = inbox.pop_front() else { break };
-            self.mail.store(inbox.len(), Ordering::SeqCst);
+            let Some(news) = inbox.news.pop_front() else { break };
+            inbox.jobs -= u64::from(matches!(news, News::Submit(_)));
+            self.mail.store(inbox.news.len(), Ordering::SeqCst);
             drop(inbox);
             self.feed(inner, news, after);
             grant -= 1;
@@ -364,8 +403,9 @@ impl Host {
 
     fn post(&self, news: News) {
         let mut inbox = self.inbox();
-        inbox.push_back(news);
-        self.mail.store(inbox.len(), Ordering::SeqCst);
+        inbox.jobs += u64::from(matches!(news, News::Submit(_)));
+        inbox.news.push_back(news);
+        self.mail.store(inbox.news.len(), Ordering::SeqCst);
     }
 
     fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
@@ -376,7 +416,7 @@ impl Host {
         }
     }
 
-    fn inbox(&self) -> MutexGuard<'_, VecDeque<News>> {
+    fn inbox(&self) -> MutexGuard<'_, Inbox> {
         self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -401,6 +441,10 @@ impl fmt::Debug for Host {
         if let Some(inner) = self.try_lock() {
             let scheduler = &inner.core.scheduler;
             host.field("queued", &scheduler.queued()).field("running", &scheduler.running());
+            drop(inner);
+            if !self.is_foreign() {
+                self.catch_up();
+            }
         }
         host.finish_non_exhaustive()
     }

@@ -48,6 +48,12 @@ impl Seats {
         self.0.get_mut(worker.slot as usize)?.as_mut().filter(|seat| seat.worker == worker)
     }
 
+    /// The link of this very life.
+    pub(super) fn link(&self, worker: WorkerId) -> Option<&Arc<Link>> {
+        let seat = self.0.get(worker.slot as usize)?.as_ref();
+        seat.filter(|seat| seat.worker == worker)?.link.as_ref()
+    }
+
     /// Ends this very life.
     pub(super) fn remove(&mut self, worker: WorkerId) -> Option<Seat> {
         self.get(worker)?;

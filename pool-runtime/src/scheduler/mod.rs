@@ -54,4 +54,3 @@ mod worker;
 
 pub(crate) use event::{Action, Ending, Event, JobKey, Readiness, Reply, Time, WorkerId};
 pub(crate) use machine::{Config, Scheduler};
-pub(crate) use numbers::WorkerView;
