@@ -288,6 +288,7 @@ impl PoolBuilder {
             max_jobs_per_worker: self.max_jobs_per_worker,
             idle_timeout: self.idle_timeout,
             start_timeout: self.start_timeout,
+            killable: true,
             defaults: self.terms,
             seed: u64::from(std::process::id()),
         };

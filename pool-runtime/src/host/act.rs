@@ -9,6 +9,7 @@ use std::sync::atomic::Ordering;
 
 use super::after::After;
 use super::backlog::{Count, Share};
+use super::body::runs_on;
 use super::cell::{Cell, JobStatus, Manner, Outcome};
 use super::ledger::Ledger;
 use super::link::{Answer, Link, Said};
@@ -463,6 +464,7 @@ impl Core {
             Ending::TimedOut(limit) => JobErrorKind::TimedOut(limit),
             Ending::MemoryLimit(limit) => JobErrorKind::MemoryLimit { limit },
             Ending::Cancelled => JobErrorKind::Cancelled,
+            Ending::Unsupported(demand) => JobErrorKind::Unsupported(runs_on(&demand)),
             Ending::PoolClosed => JobErrorKind::PoolClosed,
             Ending::WorkerStart => JobErrorKind::WorkerStart(
                 self.trouble.as_deref().unwrap_or("the reason is unknown").to_owned(),

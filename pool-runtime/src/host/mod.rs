@@ -10,6 +10,7 @@ mod act;
 mod after;
 mod background;
 mod backlog;
+mod body;
 mod cell;
 mod core;
 mod driver;

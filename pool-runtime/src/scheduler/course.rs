@@ -206,18 +206,16 @@ impl<T: Clone> Scheduler<T> {
 
     /// A job that left its worker without a reply, doomed or in a pool that was shut down.
     pub(super) fn fell(&mut self, now: Time, index: u32, claimed: bool) {
-        let terms = *self.terms(index);
-        let RetryPolicy { on_timeout, on_crash, .. } = terms.retry;
+        let RetryPolicy { on_timeout, on_crash, .. } = self.terms(index).retry;
         let job = &mut self.jobs[index];
-        let (doom, deadline) = (job.doom.take(), job.deadline());
+        let doom = job.doom.take();
         if claimed {
             job.attempts += 1;
         }
         match doom {
-            Some(Doom::Cancel | Doom::Kill) => self.end(index, Ending::Cancelled),
-            Some(Doom::Deadline) => {
-                let limit = deadline.map_or(Duration::ZERO, |(_, limit)| limit);
-                self.end(index, Ending::TimedOut(limit));
+            Some(doom @ (Doom::Cancel | Doom::Kill | Doom::Deadline)) => {
+                let ending = self.end_by(index, doom);
+                self.end(index, ending);
             }
             Some(Doom::Stall | Doom::Timeout | Doom::Memory) | None if !claimed => {
                 self.put_back(index);
@@ -228,17 +226,46 @@ impl<T: Clone> Scheduler<T> {
                 self.end(index, Ending::PoolClosed);
             }
             Some(Doom::Memory) => {
-                let limit = terms.memory_limit_at(self.jobs[index].attempts).unwrap_or_default();
-                self.failed(now, index, on_crash, Ending::MemoryLimit(limit));
+                let ending = self.end_by(index, Doom::Memory);
+                self.failed(now, index, on_crash, ending);
             }
-            Some(Doom::Stall) => {
-                let ending = Ending::TimedOut(terms.stall_timeout.unwrap_or_default());
+            Some(Doom::Stall | Doom::Timeout) | None => {
+                let ending = self.end_by(index, doom.unwrap_or(Doom::Timeout));
                 self.failed(now, index, on_timeout, ending);
             }
-            Some(Doom::Timeout) | None => {
-                let ending = Ending::TimedOut(terms.timeout.unwrap_or_default());
-                self.failed(now, index, on_timeout, ending);
+        }
+    }
+
+    /// Ends what a worker runs that was killed and cannot be: it is not tried again beside itself.
+    pub(super) fn let_run_on(&mut self, slot: u32) {
+        self.head_ends(slot);
+        let worker = &mut self.crew[slot];
+        worker.claimed = 0;
+        for index in std::mem::take(&mut worker.window) {
+            self.jobs[index].attempts += 1;
+            let ending = match self.jobs[index].doom {
+                Some(doom) if self.mode != Mode::Shutdown => {
+                    Ending::Unsupported(Box::new(self.end_by(index, doom)))
+                }
+                Some(_) | None => Ending::PoolClosed,
+            };
+            self.end(index, ending);
+        }
+    }
+
+    /// How a job ends that was doomed while it ran, unless it is tried again.
+    fn end_by(&self, index: u32, doom: Doom) -> Ending {
+        let (job, terms) = (&self.jobs[index], self.terms(index));
+        match doom {
+            Doom::Cancel | Doom::Kill => Ending::Cancelled,
+            Doom::Deadline => {
+                Ending::TimedOut(job.deadline().map_or(Duration::ZERO, |(_, limit)| limit))
             }
+            Doom::Memory => {
+                Ending::MemoryLimit(terms.memory_limit_at(job.attempts).unwrap_or_default())
+            }
+            Doom::Stall => Ending::TimedOut(terms.stall_timeout.unwrap_or_default()),
+            Doom::Timeout => Ending::TimedOut(terms.timeout.unwrap_or_default()),
         }
     }
 

@@ -117,6 +117,8 @@ pub(crate) enum Ending {
     MemoryLimit(u64),
     /// Cancelled or killed.
     Cancelled,
+    /// It should have ended like that, and its worker, which cannot be killed, runs on.
+    Unsupported(Box<Ending>),
     /// The pool shut down.
     PoolClosed,
     /// No worker lives and none can be started.
@@ -149,7 +151,8 @@ pub(crate) enum Action<T> {
     /// Let the worker exit by itself; its window is empty. Ends in `WorkerGone`.
     Stop { worker: WorkerId },
     /// Kill the worker and its process group. Ends in `WorkerGone`. Replies that are read
-    /// after this are not fed.
+    /// after this are not fed. Where workers cannot be killed: what it runs is forgotten, and it
+    /// ends when that has returned.
     Kill { worker: WorkerId },
     /// The job has ended and is forgotten.
     Resolve {

@@ -30,6 +30,9 @@ pub(crate) struct Config {
     pub(crate) idle_timeout: Option<Duration>,
     /// A launch that takes longer has failed.
     pub(crate) start_timeout: Duration,
+    /// A kill ends a worker. If not, it runs on until its job returns, its slot is taken as long as
+    /// that, and no job is handed to it ahead.
+    pub(crate) killable: bool,
     /// The terms of jobs that bring none.
     pub(crate) defaults: Terms,
     /// For the jitter of back-offs.
@@ -83,7 +86,7 @@ impl<T: Clone> Scheduler<T> {
     pub(crate) fn new(config: Config, now: Time) -> Self {
         let config = Config {
             workers: config.workers.max(1),
-            window: config.window.max(1),
+            window: if config.killable { config.window.max(1) } else { 1 },
             max_jobs_per_worker: config.max_jobs_per_worker.map(|max| max.max(1)),
             ..config
         };
@@ -279,10 +282,11 @@ impl<T: Clone> Scheduler<T> {
         }
     }
 
-    /// Closed or shut down, every job resolved, every worker gone: there is nothing more to
-    /// come once the actions are drained.
+    /// Closed or shut down, every job resolved, every worker gone, or left to itself: there is
+    /// nothing more to come once the actions are drained.
     pub(crate) fn is_at_rest(&self) -> bool {
-        self.mode != Mode::Open && self.jobs.len() == 0 && self.crew.sums().present == 0
+        let sums = self.crew.sums();
+        self.mode != Mode::Open && self.jobs.len() == 0 && sums.present == sums.abandoned
     }
 
     /// Jobs in the queue, in back-off, or handed ahead behind another.
@@ -333,6 +337,7 @@ impl<T: Clone> Scheduler<T> {
             Stage::Gone => {}
             Stage::Starting => self.kill_launch(now, slot),
             Stage::Stopping => self.kill(now, slot),
+            Stage::Killed { .. } if !self.config.killable => self.abandon(now, slot),
             // What it had claimed is known from the recall before the kill.
             Stage::Killed { .. } => self.gone(now, slot, WorkerExit::Unknown, false),
             Stage::Ready => self.pressed_too_long(now, slot),

@@ -122,6 +122,17 @@ impl<T: Clone> Scheduler<T> {
         self.crew.set_timer(slot, Some(now + PATIENCE));
         self.crew.settle(slot, now);
         self.actions.push_back(Action::Kill { worker: self.crew.id(slot) });
+        if !self.config.killable && !self.crew[slot].window.is_empty() {
+            self.let_run_on(slot);
+            self.abandon(now, slot);
+        }
+    }
+
+    /// It does not end by the kill: it is not waited for, and its slot stays taken until it is gone.
+    pub(super) fn abandon(&mut self, now: Time, slot: u32) {
+        self.crew[slot].abandoned = true;
+        self.crew.set_timer(slot, None);
+        self.crew.settle(slot, now);
     }
 
     /// A worker is gone, or is taken as gone since a kill did not end it.
@@ -134,6 +145,7 @@ impl<T: Clone> Scheduler<T> {
         let known = std::mem::take(&mut worker.claimed).max(usize::from(claimed));
         worker.recalling = false;
         worker.unresponsive = false;
+        worker.abandoned = false;
         worker.forget_head();
         self.crew.set_timer(slot, None);
         self.crew.settle(slot, now);

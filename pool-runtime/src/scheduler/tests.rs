@@ -21,6 +21,7 @@ fn config() -> Config {
         max_jobs_per_worker: None,
         idle_timeout: None,
         start_timeout: START,
+        killable: true,
         defaults: Terms::default(),
         seed: 1,
     }
@@ -648,4 +649,33 @@ fn timers_of_ended_jobs_are_forgotten() {
     }
     assert!(bench.scheduler.timers.is_empty());
     assert_eq!(bench.scheduler.poll_timeout(), None);
+}
+
+#[test]
+fn what_cannot_be_killed_ends_at_once_and_keeps_its_slot() {
+    let mut bench = Bench::new(Config { killable: false, window: 5, ..config() });
+    let retry = RetryPolicy::attempts(3).on_timeout(true);
+    let _ = bench.submit_with(1, Terms { timeout: Some(ms(10)), retry, ..Terms::default() });
+    bench.submit(2);
+    assert_eq!(bench.told(), ["assign 1 to 0, attempt 1, first"]);
+    assert_eq!(bench.wait(ms(10)), ["recall 0"]);
+    assert_eq!(bench.recalled(0, 1), ["kill 0", "resolve 1: Unsupported(TimedOut(10ms)) after 1"]);
+    // Nothing that it says later is heard, and nobody is put beside it.
+    assert!(bench.replied(0).is_empty());
+    assert!(bench.wait(ms(60_000)).is_empty());
+    assert_eq!(bench.died(0, false), ["launch 0"]);
+    assert_eq!(bench.ready(0), ["assign 2 to 0, attempt 1, first"]);
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_what_cannot_be_killed() {
+    let mut bench = Bench::new(Config { killable: false, workers: 2, ..config() });
+    bench.submit(1);
+    assert_eq!(bench.told(), ["assign 1 to 1, attempt 1, first"]);
+    assert_eq!(bench.feed(Event::Shutdown), ["kill 0", "recall 1"]);
+    assert_eq!(bench.recalled(1, 1), ["kill 1", "resolve 1: PoolClosed after 1"]);
+    // The idle one has only to look up.
+    assert!(!bench.scheduler.is_at_rest());
+    assert!(bench.died(0, false).is_empty());
+    assert!(bench.scheduler.is_at_rest());
 }

@@ -56,6 +56,8 @@ pub(super) struct Sums {
     /// Heads of windows of which it is not known whether they were claimed.
     pub(super) unverified: usize,
     pub(super) unresponsive: usize,
+    /// Killed, and left to themselves.
+    pub(super) abandoned: usize,
     /// Recalls without an answer yet.
     pub(super) recalls: usize,
     /// How many jobs could be handed out.
@@ -75,6 +77,7 @@ impl Sums {
             busy: swap(self.busy, old.busy, new.busy),
             unverified: swap(self.unverified, old.unverified, new.unverified),
             unresponsive: swap(self.unresponsive, old.unresponsive, new.unresponsive),
+            abandoned: swap(self.abandoned, old.abandoned, new.abandoned),
             recalls: swap(self.recalls, old.recalls, new.recalls),
             room: swap(self.room, old.room, new.room),
         }
@@ -114,6 +117,8 @@ pub(super) struct Worker {
     pub(super) served: u64,
     /// It has been ready in this life or an earlier one.
     pub(super) born: bool,
+    /// It was killed and lives on: nobody waits for it, and its slot is taken as long as it does.
+    pub(super) abandoned: bool,
     timer: Option<Time>,
     shelf: Shelf,
     sums: Sums,
@@ -139,6 +144,7 @@ impl Worker {
             done: 0,
             served: 0,
             born: false,
+            abandoned: false,
             timer: None,
             shelf: Shelf::None,
             sums: Sums::default(),
@@ -176,6 +182,7 @@ impl Worker {
                 ready && !self.window.is_empty() && !self.recalling && self.claimed == 0,
             ),
             unresponsive: usize::from(ready && self.unresponsive),
+            abandoned: usize::from(self.abandoned),
             recalls: usize::from(self.recalling),
             room: if takes_jobs { room } else { 0 },
         }

@@ -9,7 +9,7 @@ use super::super::job::{Doom, Place};
 use super::super::machine::Alarm;
 use super::super::worker::Stage;
 use super::super::{Ending, Reply, Time, WorkerId};
-use super::model::{Failure, Life, Silent};
+use super::model::{Failure, Life, Process, Silent};
 use super::world::World;
 use super::{Violation, ensure};
 
@@ -227,6 +227,10 @@ impl World {
         let past_deadline = job.is_past_deadline(self.now);
         let may_retry =
             |failure| !self.shut && !given_up && !past_deadline && job.may_try_again(failure);
+        ensure!(
+            !job.runs_on || matches!(ending, Ending::Unsupported(_) | Ending::PoolClosed),
+            "job {number} runs on, and is said to be over: {ending:?}"
+        );
         match ending {
             Ending::Replied => {
                 ensure!(job.replied.is_some(), "job {number} has no reply");
@@ -266,8 +270,26 @@ impl World {
                 ensure!(given_up, "job {number} was not given up");
                 self.count("ending Cancelled");
             }
+            Ending::Unsupported(instead_of) => {
+                ensure!(job.runs_on && !self.shut, "job {number} does not run on");
+                let terms = &job.terms;
+                let lengths = [terms.timeout, terms.stall_timeout, job.deadline.map(|(_, d)| d)];
+                let known = match &**instead_of {
+                    Ending::Cancelled => given_up,
+                    Ending::TimedOut(limit) => !given_up && lengths.contains(&Some(*limit)),
+                    Ending::MemoryLimit(limit) => {
+                        !given_up && job.memory_limit_at(job.claimed_attempt) == Some(*limit)
+                    }
+                    _ => false,
+                };
+                ensure!(known, "job {number} should not have ended by {instead_of:?}");
+                self.count("ending Unsupported");
+            }
             Ending::PoolClosed => {
                 ensure!(self.shut || self.closing && !job.touched, "the pool is not closed");
+                if job.runs_on {
+                    self.count("closed, and left running");
+                }
                 self.count("ending PoolClosed");
             }
             Ending::WorkerStart => {
@@ -463,7 +485,8 @@ impl World {
         for process in &self.processes {
             let worker = process.id;
             if let Some(killed_at) = process.killed_at {
-                ensure!(!over(killed_at, PATIENCE), "{worker:?} is killed, and waited for");
+                let left = self.scheduler.crew[worker.slot].abandoned;
+                ensure!(!over(killed_at, PATIENCE) || left, "{worker:?} is killed, and waited for");
                 continue;
             }
             match process.life {
@@ -480,7 +503,7 @@ impl World {
         Ok(())
     }
 
-    fn check_head(&self, process: &super::model::Process) -> Result<(), Violation> {
+    fn check_head(&self, process: &Process) -> Result<(), Violation> {
         let now = self.now;
         let worker = process.id;
         let Some(&number) = process.window.front() else {
@@ -507,7 +530,8 @@ impl World {
 
     pub(super) fn check_rest(&self) -> Result<(), Violation> {
         ensure!(self.open.is_empty(), "jobs {:?} were never resolved", self.open);
-        ensure!(self.processes.is_empty(), "there are still processes");
+        let runs_on = |process: &Process| process.killed_at.is_some() && !self.config.killable;
+        ensure!(self.processes.iter().all(runs_on), "there are still processes");
         ensure!(self.scheduler.poll_timeout().is_none(), "a timer is armed at rest");
         ensure!(self.jobs.iter().all(|job| job.ending.is_some()), "a job has no ending");
         Ok(())

@@ -155,7 +155,15 @@ impl World {
                 self.count("action Kill");
                 self.check_kill(worker)?;
                 let at = self.find(worker).ok_or("killed nobody")?;
-                self.processes[at].killed_at = Some(self.now);
+                let process = &mut self.processes[at];
+                process.killed_at = Some(self.now);
+                if !self.config.killable {
+                    process.claimed = 0;
+                    for number in std::mem::take(&mut process.window) {
+                        self.jobs[number].runs_on = true;
+                        self.jobs[number].worker = None;
+                    }
+                }
                 Ok(())
             }
             Action::Resolve { job, ending, attempts, unassigned } => {

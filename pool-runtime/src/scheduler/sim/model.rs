@@ -179,6 +179,8 @@ pub(super) struct ModelJob {
     /// How often an unclaimed death was charged to it.
     pub(super) poison_charges: u32,
     pub(super) moves: u8,
+    /// Its worker was killed while it ran it, and cannot be.
+    pub(super) runs_on: bool,
     /// How often its place in the bounded queue was given free.
     pub(super) places_freed: u32,
     /// How the last attempt failed.

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::policy::{Priority, RetryPolicy, Terms};
 
-use super::super::event::{Action, Event, Time};
+use super::super::event::{Action, Ending, Event, Time};
 use super::super::job::{Doom, Place};
 use super::super::machine::{Alarm, Config};
 use super::super::worker::Stage;
@@ -92,6 +92,12 @@ mutants! {
     WaitsForTheStubborn,
     NeverRecycles,
     NeverSendsHome,
+    // Workers that cannot be killed.
+    BelievesInKills,
+    CallsWhatRunsOnOver,
+    WaitsForTheAbandoned,
+    LaunchesBesideTheAbandoned,
+    // Launches.
     NeverGivesUpLaunching,
     GivesUpLaunchingAtOnce,
     // Numbers.
@@ -114,6 +120,7 @@ impl Mutant {
             Mutant::LaunchesTooMany => config.workers += 1,
             Mutant::NeverRecycles => config.max_jobs_per_worker = None,
             Mutant::NeverSendsHome => config.idle_timeout = None,
+            Mutant::BelievesInKills => config.killable = true,
             _ => {}
         }
         config
@@ -345,6 +352,21 @@ impl World {
         match (action, mutant) {
             (Action::Assign { first, .. }, Mutant::FreesAPermitTwice) => *first = true,
             (Action::Resolve { unassigned, .. }, Mutant::LosesAPermit) => *unassigned = false,
+            (Action::Resolve { ending, .. }, Mutant::CallsWhatRunsOnOver) => {
+                if let Ending::Unsupported(instead_of) = ending {
+                    *ending = (**instead_of).clone();
+                }
+            }
+            (Action::Kill { worker }, Mutant::WaitsForTheAbandoned) => {
+                self.scheduler.crew[worker.slot].abandoned = false;
+                self.scheduler.crew.settle(worker.slot, now);
+            }
+            (Action::Kill { worker }, Mutant::LaunchesBesideTheAbandoned) => {
+                if std::mem::take(&mut self.scheduler.crew[worker.slot].abandoned) {
+                    self.scheduler.crew[worker.slot].stage = Stage::Gone;
+                    self.scheduler.crew.settle(worker.slot, now);
+                }
+            }
             (Action::Launch { worker }, Mutant::ForgetsTheStartTimeout)
             | (Action::Ask { worker }, Mutant::ForgetsTheGracePeriod)
             | (Action::Kill { worker }, Mutant::WaitsForTheUnkillable)

@@ -38,7 +38,9 @@ impl World {
                 ensure!(self.scheduler.actions.is_empty(), "a reply after a kill had an effect");
                 return self.check();
             }
-            if !process.immortal && dice.percent(60) {
+            // What runs on returns when it likes, and at last for those who wait for its slot.
+            let needed = !self.config.killable && kind && !self.open.is_empty();
+            if (!process.immortal || needed) && dice.percent(60) {
                 return self.bury(at);
             }
             return Ok(());

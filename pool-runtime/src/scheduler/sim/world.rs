@@ -50,15 +50,19 @@ impl World {
     pub(super) fn new(seed: u64, mutant: Option<Mutant>) -> World {
         let mut dice = Dice::new(seed);
         let millis = |ms| Some(Duration::from_millis(ms));
-        let config = Config {
+        let mut config = Config {
             workers: dice.one_of(&[1, 2, 3, 3, 3, 4, 5]),
             window: dice.one_of(&[1, 1, 1, 2, 3, 5]),
             max_jobs_per_worker: dice.one_of(&[None, None, Some(1), Some(3), Some(7)]),
             idle_timeout: dice.one_of(&[None, None, None, millis(20), millis(400)]),
             start_timeout: Duration::from_millis(dice.one_of(&[100, 1000])),
+            killable: !dice.percent(25),
             defaults: Terms::default(),
             seed,
         };
+        if !config.killable {
+            config.window = 1;
+        }
         let now = Time::after_start(Duration::from_millis(dice.below(100)));
         let told = mutant.map_or_else(|| config.clone(), |mutant| mutant.config(&config));
         let scheduler = Scheduler::new(told, now);
@@ -203,6 +207,7 @@ impl World {
             attempt: 0,
             poison_charges: 0,
             moves: 0,
+            runs_on: false,
             places_freed: 0,
             failure: None,
             not_before: self.now,
@@ -343,6 +348,7 @@ impl World {
         let due = self.is_unattended();
         let given_up =
             |process: &Process| process.killed_at.is_some_and(|at| at + PATIENCE <= self.now);
+        let given_up = |process: &Process| self.config.killable && given_up(process);
         for worker in
             self.processes.iter().filter(|p| given_up(p)).map(|p| p.id).collect::<Vec<_>>()
         {
@@ -354,7 +360,12 @@ impl World {
         self.say(|| "  timeout".into());
         let resting = self.resting();
         self.sabotage_before();
+        let before = self.scheduler.crew.sums().abandoned;
         self.scheduler.handle_timeout(self.now);
+        let idle = self.scheduler.actions.is_empty();
+        if idle && self.scheduler.crew.sums().abandoned > before {
+            self.count("left to itself");
+        }
         self.sabotage_after();
         self.note_rested(&resting);
         ensure!(due || self.scheduler.actions.is_empty(), "a spurious timeout had an effect");
