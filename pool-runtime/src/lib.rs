@@ -181,6 +181,7 @@ mod scheduler;
 mod state;
 mod stats;
 mod stream;
+mod trace;
 mod wire;
 mod worker;
 

@@ -7,6 +7,7 @@
 //!  192  committed /
 //!  256  farewell  why the worker left by itself, see [`Farewell`]
 //!  320  progress  one job's progress, not in use yet
+//! 4032  log level the most detailed one that the host would take, zero for none
 //! 4096  the reply ring, 64 KiB
 //! ```
 //!
@@ -29,6 +30,7 @@ use crate::os::{Handle, Mapping};
 const NEXT: usize = 0;
 const CANCEL: usize = 64;
 const FAREWELL: usize = 256;
+const LOG_LEVEL: usize = 4032;
 const RING: usize = 4096;
 const RING_LEN: usize = 64 * 1024;
 const LEN: usize = RING + RING_LEN;
@@ -106,6 +108,16 @@ impl Recorder {
     /// Worker: whether job `seq` is asked to stop.
     pub(crate) fn is_asked(&self, seq: u64) -> bool {
         self.word(CANCEL).load(Ordering::Acquire) == seq + 1
+    }
+
+    /// Host: up to which level it would take what jobs log; zero for none.
+    pub(crate) fn want_log_level(&self, level: u64) {
+        self.word(LOG_LEVEL).store(level, Ordering::Release);
+    }
+
+    /// Worker: what the host said last.
+    pub(crate) fn log_level(&self) -> u64 {
+        self.word(LOG_LEVEL).load(Ordering::Acquire)
     }
 
     /// Worker: leaves word of why it leaves.

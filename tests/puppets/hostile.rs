@@ -68,6 +68,17 @@ fn text(text: &[u8]) -> Vec<u8> {
     [&u32::try_from(text.len()).unwrap().to_le_bytes(), text].concat()
 }
 
+/// Something that was logged, from this target: a warning that says hello, and a number.
+fn record(target: &str) -> Vec<u8> {
+    let short = |text: &str| [&(text.len() as u16).to_le_bytes(), text.as_bytes()].concat();
+    let texts = ["event", target, "", "a.rs", "message", "number"].map(short).concat();
+    let site = [&[2][..], &7_u32.to_le_bytes(), &texts].concat();
+    let site_len = (site.len() as u16).to_le_bytes();
+    let message = [&[0, 5][..], &short("hello")].concat();
+    let number = [&[1, 2][..], &9_u64.to_le_bytes()].concat();
+    [&site_len[..], &site, &message, &number].concat()
+}
+
 /// Numbers without end or pattern.
 fn rubbish() -> impl Iterator<Item = u64> {
     let mut state = 0x9e37_79b9_7f4a_7c15_u64;
@@ -228,6 +239,18 @@ impl Puppet {
             "answers twice" => self.answer(|seq| frame(DONE, seq, &own_number()).repeat(2)),
             "greets twice" => self.answer(|_| self.hello(self.protocol, self.fingerprint)),
             "logs" => self.answer(|seq| frame(LOG, seq, b"a word")),
+            "logs too much" => self.answer(|seq| frame(LOG, seq, &[0; 9000])),
+            "logs for the next job" => self.answer(|seq| frame(LOG, seq + 1, &record("a"))),
+            "logs a torn record" => self.answer(|seq| {
+                let record = record("a");
+                frame(LOG, seq, &record[..record.len() - 1])
+            }),
+            "logs from everywhere" => self.answer(|seq| {
+                for n in 0..50_000 {
+                    self.say(&frame(LOG, seq, &record(&format!("place {n}"))));
+                }
+                frame(DONE, seq, &own_number())
+            }),
             "pokes with a body" => self.answer(|seq| frame(POKE, seq, &[0; 64])),
             "pokes without end" => self.answer(|seq| {
                 loop {

@@ -20,7 +20,7 @@ const HOUSE: &[Room] = &[
         name: "words",
         modules: &["id", "error", "happening", "policy", "stats", "trace"],
         below: &[],
-        crates: &[],
+        crates: &["tracing"],
     },
     Room {
         name: "bytes",

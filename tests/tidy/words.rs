@@ -23,6 +23,11 @@ const RESERVED: &[Reserved] = &[
         why: "only the registry knows how entries are collected (`private.rs` for expansions)",
     },
     Reserved {
+        words: &["tracing"],
+        places: &["trace.rs", "trace/"],
+        why: "only there it is known whether the feature is on",
+    },
+    Reserved {
         words: &["Command", "Child"],
         places: &["os/", "host/launch.rs"],
         why: "a command is prepared by the launch and started by the hands",
@@ -52,9 +57,9 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         words: &["cfg", "target_os", "target_family"],
-        places: &["os/", "worker/panic.rs", "scheduler/", "lib.rs"],
+        places: &["os/", "worker/panic.rs", "scheduler/", "lib.rs", "trace.rs"],
         why: "only the hands know the platform (a panic hook asks whether panics abort, the \
-              scheduler has mutants in tests, the root its doctests)",
+              scheduler has mutants in tests, the root its doctests, `trace.rs` its feature)",
     },
     Reserved {
         words: &["Scheduler", "handle_event", "handle_timeout", "poll_action", "poll_timeout"],
@@ -63,8 +68,8 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         words: &["catch_unwind"],
-        places: &["worker/panic.rs", "host/wakers.rs", "context.rs"],
-        why: "a job's panic ends in one place; a waker's panic must not swallow other wakers",
+        places: &["worker/panic.rs", "host/wakers.rs", "context.rs", "trace/spans.rs"],
+        why: "a job's panic ends in one place; a panic of a waker or of a subscriber ends nobody else",
     },
 ];
 

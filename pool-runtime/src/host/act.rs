@@ -232,6 +232,14 @@ impl Core {
         let mut cause = Cause::default();
         let event = match answer.said {
             Said::Awake => Event::Awake { worker },
+            Said::Logged(record) => {
+                let Some((_, task)) = seat.window.front().filter(|(seq, _)| *seq == answer.seq)
+                else {
+                    return Err(WireFault::Seq { seq: answer.seq });
+                };
+                after.trace.logged(task.cell.span(), record);
+                return Ok(());
+            }
             said => {
                 let task = take_due(&mut seat.window, answer.seq)?;
                 // It may be tried again, and then it waits.
@@ -239,14 +247,14 @@ impl Core {
                     task.cell.set_status(JobStatus::Queued);
                 }
                 after.tasks.push(task);
-                seat.begin_head(around, &mut after.wakers);
+                seat.begin_head(around, &mut after.wakers, &mut after.trace);
                 if answer.is_bloated {
                     let bloated = Event::Bloated { worker };
                     self.handle(around, bloated, &mut Cause::default(), after);
                 }
                 let reply = match &said {
                     Said::Panicked(_) => Reply::Panicked,
-                    Said::Done(_) | Said::Failed(_) | Said::Awake => Reply::Done,
+                    Said::Done(_) | Said::Failed(_) | Said::Awake | Said::Logged(_) => Reply::Done,
                 };
                 cause.said = Some(said);
                 Event::Replied { worker, reply }
@@ -391,7 +399,7 @@ impl Core {
         let seq = link.run(cell.number, cell.raw, prelude, cell.arguments());
         seat.window.push_back((seq, task));
         if seat.window.len() == 1 {
-            seat.begin_head(around, &mut after.wakers);
+            seat.begin_head(around, &mut after.wakers, &mut after.trace);
         }
     }
 
@@ -455,7 +463,9 @@ impl Core {
                 Some(Said::Failed(kind)) => kind,
                 Some(Said::Panicked(info)) => JobErrorKind::Panicked(info),
                 // The scheduler ends a job by a reply only while that reply is fed.
-                Some(Said::Awake) | None => JobErrorKind::Crashed(WorkerExit::Unknown),
+                Some(Said::Awake | Said::Logged(_)) | None => {
+                    JobErrorKind::Crashed(WorkerExit::Unknown)
+                }
             },
             Ending::Crashed(exit) => {
                 let error = job.error(JobErrorKind::Crashed(exit), attempts);

@@ -11,6 +11,7 @@ use super::room::Room;
 use super::seats::Task;
 use super::wakers::wake_all;
 use crate::scheduler::WorkerId;
+use crate::trace;
 
 #[derive(Default)]
 pub(crate) struct After {
@@ -27,6 +28,8 @@ pub(crate) struct After {
     pub(super) lost: Vec<(Arc<Cell>, Manner)>,
     /// Workers to be started.
     pub(super) launches: Vec<WorkerId>,
+    /// What subscribers are to be told.
+    pub(super) trace: trace::Pending,
     /// Jobs that had not started and go back to the front of their queues, in their order.
     pub(super) returned: Vec<(Arc<Share>, Arc<Cell>)>,
 }
@@ -34,7 +37,10 @@ pub(crate) struct After {
 impl After {
     /// To be called without any lock.
     pub(super) fn settle(self, room: &Room) {
-        let After { mut wakers, leftovers, cells, tasks, permits, left, returned, .. } = self;
+        let After { mut wakers, leftovers, cells, tasks, permits, left, returned, trace, .. } =
+            self;
+        // Before anybody can know that a job has ended, and before its span is dropped.
+        trace.settle();
         if permits > 0 {
             room.release(permits);
         }

@@ -18,6 +18,7 @@ use crate::error::{JobError, JobErrorKind, Subject};
 use crate::id::JobId;
 use crate::policy::JobOptions;
 use crate::scheduler::JobKey;
+use crate::trace::{JobSpan, when_traced};
 use crate::wire::Payload;
 
 /// Where a job is in its life.
@@ -86,6 +87,7 @@ pub(crate) struct Cell {
 
 struct Slot {
     place: Place,
+    span: JobSpan,
     content: Content,
     waker: Option<Waker>,
     /// Others who want to know when the job ends.
@@ -119,6 +121,7 @@ enum Content {
 pub(crate) struct Leftover {
     _place: Place,
     _content: Content,
+    _span: JobSpan,
 }
 
 impl Cell {
@@ -141,9 +144,14 @@ impl Cell {
         let Order { name, number, label, arguments, raw, options } = order;
         let subject = Subject { id: JobId::fresh(), name, label };
         let content = content(arguments, &subject);
+        let span = match status {
+            JobStatus::Ended => JobSpan::default(),
+            JobStatus::Queued | JobStatus::Running => JobSpan::of(&subject),
+        };
         let length = options.as_ref().and_then(|options| options.deadline);
         let deadline = length.and_then(|d| Instant::now().checked_add(d).map(|moment| (moment, d)));
-        let slot = Slot { place: Place::Nowhere, content, waker: None, watchers: Vec::new() };
+        let place = Place::Nowhere;
+        let slot = Slot { place, span, content, waker: None, watchers: Vec::new() };
         Arc::new(Cell {
             subject,
             number,
@@ -189,6 +197,11 @@ impl Cell {
     /// Under the core's lock only.
     pub(super) fn set_attempt(&self, attempt: u32) {
         self.attempt.store(attempt, Ordering::Relaxed);
+    }
+
+    /// The job's span until it has ended. Not to be dropped under a lock.
+    pub(super) fn span(&self) -> JobSpan {
+        when_traced(|| self.slot().span.clone())
     }
 
     /// Which attempt was handed out last.
@@ -256,13 +269,21 @@ impl Cell {
     ) -> Leftover {
         let outcome = Content::Outcome(outcome);
         if !matches!(slot.content, Content::Arguments(_)) {
-            return Leftover { _place: Place::Nowhere, _content: outcome };
+            return Leftover {
+                _place: Place::Nowhere,
+                _content: outcome,
+                _span: JobSpan::default(),
+            };
         }
         let content = std::mem::replace(&mut slot.content, outcome);
         status.store(JobStatus::Ended as u8, Ordering::Release);
         wakers.extend(slot.waker.take());
         wakers.append(&mut slot.watchers);
-        Leftover { _place: std::mem::take(&mut slot.place), _content: content }
+        Leftover {
+            _place: std::mem::take(&mut slot.place),
+            _content: content,
+            _span: std::mem::take(&mut slot.span),
+        }
     }
 
     /// Ends a job that is in no pool.

@@ -29,6 +29,8 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 const ORPHAN_LOOK: Duration = Duration::from_millis(5);
 /// Reads in one turn, before the others have theirs.
 const READS_A_TURN: usize = 16;
+/// What jobs have logged, in one turn: each is work for a subscriber, of which nothing is known.
+const RECORDS_A_TURN: usize = 256;
 /// Reads of what lies in the channel after a death: more than it holds, and yet bounded, since a
 /// descendant that got away may go on writing into it.
 const READS_AT_DEATH: usize = 256;
@@ -86,6 +88,7 @@ async fn life(host: &Host, worker: WorkerId) {
         welcome,
         is_ready: false,
         pokes: 0,
+        records: 0,
     };
     let ended = match race(desk.serve(host, &link), memory::watch(host, &link)).await {
         First::Left(ended) => ended,
@@ -160,6 +163,8 @@ struct Desk {
     is_ready: bool,
     /// One for each recalled frame at most.
     pokes: u64,
+    /// What jobs have logged, in this turn.
+    records: usize,
 }
 
 /// What came of some reads.
@@ -195,6 +200,7 @@ impl Desk {
 
     /// Reads and books what is there.
     fn read(&mut self, host: &Host, link: &Arc<Link>, turns: usize) -> Progress {
+        self.records = 0;
         for _ in 0..turns {
             // Nothing that it has said since counts.
             if link.is_condemned() {
@@ -212,6 +218,7 @@ impl Desk {
             }
             match filled {
                 Ok(0) => return Progress::End,
+                Ok(_) if turns < READS_AT_DEATH && self.records >= RECORDS_A_TURN => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Progress::Drained;
@@ -248,6 +255,18 @@ impl Desk {
                     }
                 } else {
                     answer.is_bloated = memory::is_bloated(link, answer.seq);
+                }
+                let is_record = matches!(answer.said, Said::Logged(_));
+                self.records += usize::from(is_record);
+                let is_behind =
+                    matches!(answers.last(), Some(Answer { said: Said::Logged(_), .. }));
+                if is_behind && !is_record {
+                    // A job's end is not to be seen before what it logged was passed on.
+                    let records = std::mem::take(answers);
+                    host.enter_as_driver(News::Answers(link.clone(), records));
+                    if link.is_condemned() {
+                        return Ok(());
+                    }
                 }
                 answers.push(answer);
             } else {

@@ -16,6 +16,7 @@ use crate::error::{JobErrorKind, PanicInfo};
 use crate::os::{HostEnd, Process};
 use crate::recorder::Recorder;
 use crate::scheduler::WorkerId;
+use crate::trace::{self, RECORD_LIMIT, Record};
 use crate::wire::{
     Flags, Frame, HEADER_LEN, Header, PRELUDE_LEN, PanicReport, Payload, Prelude, Refusal, ToHost,
     ToWorker, WireFault,
@@ -86,6 +87,8 @@ pub(crate) enum Said {
     Done(Output),
     Failed(JobErrorKind),
     Panicked(PanicInfo),
+    /// The job that runs has logged something.
+    Logged(Record),
     /// It passed over frames that were recalled.
     Awake,
 }
@@ -114,6 +117,9 @@ impl Link {
     pub(super) fn run(&self, job: u16, raw: bool, prelude: Prelude, payload: Payload) -> u64 {
         let seq = self.sent.load(Ordering::Relaxed);
         self.sent.store(seq + 1, Ordering::Relaxed);
+        if let Some(level) = trace::wanted() {
+            self.recorder.want_log_level(level);
+        }
         // `max_payload` keeps a body below 4 GiB.
         let body = payload.as_slice().len();
         let flags = Flags::CTX.and(Flags::FLUSH).and_if(raw, Flags::RAW);
@@ -264,13 +270,18 @@ impl Answer {
             ToHost::Failed | ToHost::Panicked if len > TEXT_ROOM => {
                 Err(WireFault::Length { len, limit: TEXT_ROOM })
             }
+            ToHost::Log if RECORD_LIMIT == 0 => {
+                Err(WireFault::Unexpected("a log frame that nobody asked for"))
+            }
+            ToHost::Log if len > u64::from(RECORD_LIMIT) => {
+                Err(WireFault::Length { len, limit: RECORD_LIMIT.into() })
+            }
             ToHost::Poke if len > 0 => Err(WireFault::Unexpected("a poke with a body")),
-            ToHost::Done | ToHost::Failed | ToHost::Panicked | ToHost::Poke => {
+            ToHost::Done | ToHost::Failed | ToHost::Panicked | ToHost::Log | ToHost::Poke => {
                 let seq = header.seq;
                 if seq < sent { Ok(()) } else { Err(WireFault::Seq { seq }) }
             }
             ToHost::Hello => Err(WireFault::Unexpected("a second greeting")),
-            ToHost::Log => Err(WireFault::Unexpected("a log frame that nobody asked for")),
         }
     }
 
@@ -291,7 +302,11 @@ impl Answer {
                 Refusal::TooLarge { size, limit } => JobErrorKind::PayloadTooLarge { size, limit },
             }),
             ToHost::Poke => Said::Awake,
-            ToHost::Hello | ToHost::Log => return Err(WireFault::Unexpected("an odd frame")),
+            ToHost::Log => {
+                let record = Record::read(body.as_slice());
+                Said::Logged(record.ok_or(WireFault::Body("log record"))?)
+            }
+            ToHost::Hello => return Err(WireFault::Unexpected("an odd frame")),
         };
         Ok(Answer { seq: header.seq, said, is_bloated: false })
     }

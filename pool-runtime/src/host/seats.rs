@@ -10,6 +10,7 @@ use super::link::Link;
 use super::news::Around;
 use crate::happening::PoolEvent;
 use crate::scheduler::WorkerId;
+use crate::trace;
 use crate::wire::WireFault;
 
 /// What the scheduler moves: a job, and the work on a queue on whose behalf it runs.
@@ -71,12 +72,18 @@ pub(crate) fn take_due<T>(window: &mut VecDeque<(u64, T)>, seq: u64) -> Result<T
 
 impl Seat {
     /// The job at the front of the window is the one that the worker can run now.
-    pub(super) fn begin_head(&self, around: &Around, wakers: &mut Vec<Waker>) {
+    pub(super) fn begin_head(
+        &self,
+        around: &Around,
+        wakers: &mut Vec<Waker>,
+        trace: &mut trace::Pending,
+    ) {
         if let Some((_, Task { cell, .. })) = self.window.front() {
             cell.set_status(JobStatus::Running);
             let (id, attempt) = (cell.subject.id, cell.attempt());
             let slot = self.worker.slot as usize;
             around.hub.publish(wakers, || PoolEvent::JobStarted { id, slot, attempt });
+            trace.started(cell.span(), attempt, self.worker.slot);
         }
     }
 

@@ -8,6 +8,7 @@
 //! could not start or does not understand its host. Everything else is a job's doing.
 
 mod guard;
+mod outbox;
 mod panic;
 mod serve;
 mod start;

@@ -10,28 +10,26 @@ use std::future::Future;
 use std::io::Write as _;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use tokio::runtime::Runtime;
 
+use super::outbox::Outbox;
 use super::panic;
 use crate::context::{About, CancelWatch, JobContext, Running};
 use crate::os::{self, ChannelEnd};
 use crate::recorder::Farewell;
 use crate::registry::{Encoded, Fault, JobEntry, Stage, Table, Wanted};
 use crate::state::StateStore;
+use crate::trace;
 use crate::wire::{
-    BIG, Flags, Frame, FrameReader, Header, PRELUDE_LEN, PanicReport, Prelude, Refusal, ToHost,
+    Flags, Frame, FrameReader, Header, PRELUDE_LEN, PanicReport, Prelude, Refusal, ToHost,
     ToWorker, Welcome,
 };
 
-/// No job is running.
-const NO_SEQ: u64 = u64::MAX;
-
 /// A worker that has greeted its host.
 pub(super) struct Worker {
-    replies: Arc<Replies>,
+    outbox: Arc<Outbox>,
     watch: Arc<CancelWatch>,
     table: &'static Table,
     welcome: Welcome,
@@ -50,26 +48,25 @@ impl Worker {
         table: &'static Table,
         welcome: Welcome,
     ) -> Self {
-        let replies =
-            Arc::new(Replies { channel, watch: watch.clone(), running: AtomicU64::new(NO_SEQ) });
+        let outbox = Arc::new(Outbox::new(channel, watch.clone()));
         let (runtime, states) = (OnceCell::new(), StateStore::default());
-        Worker { replies, watch, table, welcome, runtime, states }
+        Worker { outbox, watch, table, welcome, runtime, states }
     }
 
     /// Hands over a panic report where the process is about to abort.
     pub(super) fn last_words(&self) -> impl Fn(PanicReport) + Send + Sync + 'static {
-        let replies = self.replies.clone();
+        let outbox = self.outbox.clone();
         move |report| {
-            let seq = replies.running.load(Ordering::Relaxed);
-            if seq != NO_SEQ {
-                replies.send(ToHost::Panicked, Flags::NONE, seq, 0, &report.encode());
+            if let Some(seq) = outbox.running() {
+                outbox.end();
+                outbox.send(ToHost::Panicked, Flags::NONE, seq, 0, &report.encode());
             }
         }
     }
 
     /// Serves until the host says that it is over.
     pub(super) fn serve(self) -> ! {
-        let channel = self.replies.channel.clone();
+        let channel = self.outbox.channel();
         let limit = self.welcome.max_payload.saturating_add(PRELUDE_LEN as u64);
         let mut frames = FrameReader::<ToWorker>::new(limit);
         // Whether the frame that is being read was claimed before its body came.
@@ -88,7 +85,7 @@ impl Worker {
                         if claimed.take().unwrap_or_else(claim) {
                             self.run(&header, prelude, body.into_vec());
                         } else {
-                            self.replies.send(ToHost::Poke, Flags::NONE, header.seq, 0, &[]);
+                            self.outbox.send(ToHost::Poke, Flags::NONE, header.seq, 0, &[]);
                         }
                     }
                     // `exit`, not `_exit`: what jobs have left for the end of the process runs.
@@ -119,7 +116,8 @@ impl Worker {
             until: prelude.remaining.map(|left| started + left),
             seq: header.seq,
         };
-        self.replies.running.store(header.seq, Ordering::Relaxed);
+        self.follow_host();
+        self.outbox.begin(header.seq);
         let running = Running::begin(about, self.watch.clone());
         let arguments = Encoded { bytes: body, raw: header.flags.has(Flags::RAW) };
         let (runtime, states) = (&self.runtime, &self.states);
@@ -128,9 +126,18 @@ impl Worker {
         drop(scene);
         // A line without its end would be lost if this process is killed later on.
         let _ = std::io::stdout().flush();
-        self.replies.running.store(NO_SEQ, Ordering::Relaxed);
+        self.outbox.end();
         let micros = started.elapsed().as_micros().min(u128::from(u16::MAX)) as u16;
         self.reply(header.seq, micros, outcome);
+    }
+
+    /// What jobs log goes the way of their replies, as far as the host takes it by now.
+    fn follow_host(&self) {
+        let level = || self.watch.recorder.log_level();
+        trace::follow(level, || {
+            let (state, way) = (self.outbox.clone(), self.outbox.clone());
+            (move || state.running().is_some(), move |body: &[u8]| way.log(body))
+        });
     }
 
     /// Leaves, and leaves word why.
@@ -144,40 +151,18 @@ impl Worker {
         let refusal = match outcome {
             Err(report) => {
                 let report = report.encode();
-                return self.replies.send(ToHost::Panicked, Flags::NONE, seq, micros, &report);
+                return self.outbox.send(ToHost::Panicked, Flags::NONE, seq, micros, &report);
             }
             Ok(Ok(output)) if output.bytes.len() as u64 <= limit => {
                 let flags = Flags::NONE.and_if(output.raw, Flags::RAW);
-                return self.replies.send(ToHost::Done, flags, seq, micros, &output.bytes);
+                return self.outbox.send(ToHost::Done, flags, seq, micros, &output.bytes);
             }
             Ok(Ok(output)) => Refusal::TooLarge { size: output.bytes.len() as u64, limit },
             Ok(Err(Fault::Decode(text))) => Refusal::Decode(text),
             Ok(Err(Fault::Encode(text))) => Refusal::Encode(text),
             Ok(Err(Fault::State(text))) => Refusal::State(text),
         };
-        self.replies.send(ToHost::Failed, Flags::NONE, seq, micros, &refusal.encode());
-    }
-}
-
-/// The way back to the host.
-struct Replies {
-    channel: Arc<ChannelEnd>,
-    watch: Arc<CancelWatch>,
-    /// The job that runs now.
-    running: AtomicU64,
-}
-
-impl Replies {
-    fn send(&self, kind: ToHost, flags: Flags, seq: u64, micros: u16, body: &[u8]) {
-        // Below 4 GiB: outputs are held to `max_payload`, texts are cut.
-        let len = body.len() as u32;
-        let flags = flags.and_if(body.len() > BIG, Flags::BIG);
-        let header = Header { len, kind, flags, job: micros, seq };
-        if self.channel.write_all(&header.encode(), body).is_err() {
-            // Or the host is gone, which the guard is about to notice.
-            self.watch.recorder.say_farewell(Farewell::ChannelLost);
-            os::leave(os::EXIT_BROKEN)
-        }
+        self.outbox.send(ToHost::Failed, Flags::NONE, seq, micros, &refusal.encode());
     }
 }
 

@@ -5,9 +5,11 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::time::Duration;
 
 use interprocess::local_socket::traits::Stream as _;
 use interprocess::os::unix::uds_local_socket::Stream;
+use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::io::Errno;
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags};
 use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
@@ -126,6 +128,28 @@ impl ChannelEnd {
             }
         }
         Ok(())
+    }
+
+    /// Writes what fits of `bytes`; if that is nothing, waits for room at most `patience` and
+    /// tries once more.
+    pub(crate) fn write_some(&self, bytes: &[u8], patience: Duration) -> io::Result<usize> {
+        let parts = [IoSlice::new(bytes)];
+        let mut patience = Timespec::try_from(patience).ok().filter(|_| !patience.is_zero());
+        loop {
+            let at_once = QUIETLY.union(SendFlags::DONTWAIT);
+            let mut nothing = SendAncillaryBuffer::default();
+            match rustix::net::sendmsg(self.fd(), &parts, &mut nothing, at_once) {
+                Err(Errno::INTR) => {}
+                Err(Errno::AGAIN) if patience.is_some() => {
+                    let limit = patience.take();
+                    let mut descriptors = [PollFd::from_borrowed_fd(self.fd(), PollFlags::OUT)];
+                    // Whatever it says, the next try says more.
+                    let _ = rustix::event::poll(&mut descriptors, limit.as_ref());
+                }
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                result => return Ok(result?),
+            }
+        }
     }
 
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
