@@ -250,6 +250,9 @@ fn try_everything(pool: Pool, job: pool::JobHandle<u32>, queue: &JobQueue) -> Op
     if pool::block_on(pool.ready()).is_ok() {
         return Some("it was ready");
     }
+    if pool.stats() != pool::Stats::default() || pool.snapshot() != pool::Snapshot::default() {
+        return Some("something was counted");
+    }
     pool::block_on(pool.close());
     pool::block_on(pool.shutdown());
     drop(job);
