@@ -449,3 +449,96 @@ impl fmt::Debug for Host {
         host.finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+    use std::path::PathBuf;
+    use std::time::Duration;
+
+    use super::super::cell::Order;
+    use super::super::launch::{Output, Program};
+    use super::*;
+    use crate::policy::Terms;
+    use crate::wire::Payload;
+
+    /// A host without a driver: nothing happens but what the test does.
+    fn host() -> Arc<Host> {
+        let config = Config {
+            workers: 1,
+            window: 1,
+            max_jobs_per_worker: None,
+            idle_timeout: None,
+            start_timeout: Duration::MAX,
+            killable: true,
+            defaults: Terms::default(),
+            seed: 1,
+        };
+        let plan = LaunchPlan {
+            program: Program::Other(PathBuf::new()),
+            args: Vec::new(),
+            environment: Vec::new(),
+            threads: None,
+            current_dir: None,
+            stdout: Output::Null,
+            stderr: Output::Null,
+            pool: None,
+            max_payload: 100,
+            start_timeout: Duration::MAX,
+            fingerprint: 0,
+        };
+        Host::new(config, plan, 10)
+    }
+
+    /// Submits a job while somebody else has the lock, who then leaves without a look.
+    fn leave_one_behind(host: &Arc<Host>) {
+        let held = host.lock();
+        let cell = Cell::new(Order {
+            name: Cow::Borrowed("job"),
+            number: 0,
+            label: None,
+            arguments: Payload::EMPTY,
+            raw: false,
+            options: None,
+        });
+        assert!(cell.put(host.place()));
+        host.submit(cell);
+        drop(held);
+        assert_eq!(host.mail.load(Ordering::SeqCst), 1);
+    }
+
+    #[test]
+    fn a_job_in_the_inbox_is_counted_as_queued() {
+        let host = host();
+        assert_eq!(host.stats().submitted(), 0);
+        leave_one_behind(&host);
+        assert_eq!((host.stats().queued, host.stats().submitted()), (1, 1));
+        leave_one_behind(&host);
+        assert_eq!(host.snapshot().oldest_queued.map(|_| ()), Some(()));
+        assert_eq!(host.stats().queued, 2);
+        host.shutdown();
+        leave_one_behind(&host);
+        assert_eq!((host.stats().queued, host.stats().submitted()), (1, 3));
+        assert_eq!((host.stats().queued, host.stats().cancelled), (0, 3));
+    }
+
+    /// Whoever has had the lock has to look at the inbox after it, or a job lies there until
+    /// somebody else has news.
+    #[test]
+    fn whoever_only_looked_sees_to_what_was_left_behind_meanwhile() {
+        let looks: [fn(&Host); 5] = [
+            |host| drop(host.stats()),
+            |host| drop(host.snapshot()),
+            |host| _ = host.totals(),
+            |host| _ = host.poll_ready(&mut Context::from_waker(Waker::noop())),
+            |host| _ = format!("{host:?}"),
+        ];
+        for look in looks {
+            let host = host();
+            leave_one_behind(&host);
+            look(&host);
+            assert_eq!(host.mail.load(Ordering::SeqCst), 0);
+            assert_eq!(host.lock().core.scheduler.queued(), 1);
+        }
+    }
+}

@@ -172,6 +172,33 @@ fn a_reply_ends_its_job_and_the_next_one_goes_out_in_the_same_breath() {
 }
 
 #[test]
+fn what_is_handed_ahead_waits_until_it_is_its_turn() {
+    let mut bench = Bench::new(Config { window: 3, ..config() });
+    for job in 1..=3 {
+        let _ = bench.submit(job);
+        let _ = bench.wait(ms(5));
+    }
+    let _ = bench.told();
+    assert_eq!((bench.scheduler.running(), bench.scheduler.queued()), (1, 2));
+    assert_eq!(bench.scheduler.oldest_queued(bench.now), Some(ms(10)));
+    assert_eq!(bench.scheduler.wait().count(), 1);
+    let _ = bench.replied(0);
+    assert_eq!((bench.scheduler.running(), bench.scheduler.queued()), (1, 1));
+    assert_eq!(bench.scheduler.oldest_queued(bench.now), Some(ms(5)));
+    let head = bench.scheduler.workers().next().and_then(|worker| worker.head);
+    assert_eq!(head.map(|(&job, attempt, since)| (job, attempt, since)), Some((2, 1, bench.now)));
+    // The second waited until it could run, not until it was handed out.
+    assert_eq!(bench.scheduler.wait().max(), ms(10));
+    assert_eq!(bench.scheduler.run().max(), ms(15));
+    assert_eq!(bench.scheduler.utilization(bench.now), 1.0);
+    let _ = bench.replied(0);
+    let _ = bench.replied(0);
+    let _ = bench.wait(ms(15));
+    assert_eq!(bench.scheduler.utilization(bench.now), 0.5);
+    assert_eq!(bench.scheduler.oldest_queued(bench.now), None);
+}
+
+#[test]
 fn higher_priorities_go_first() {
     let mut bench = Bench::new(config());
     let _ = bench.submit(0);
