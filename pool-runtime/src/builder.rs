@@ -246,7 +246,7 @@ impl PoolBuilder {
         if host::is_privileged() {
             return Err(BuildError::new(
                 "this program runs set-user-id or set-group-id, where a worker could not trust \
-                 what it is told",
+                 what it is told: start it without these rights",
             ));
         }
         let workers = self.worker_count()?;
@@ -254,20 +254,31 @@ impl PoolBuilder {
         self.args.iter().try_for_each(|arg| check_text("args", arg))?;
         self.name.iter().try_for_each(|name| check_text("name", name.as_ref()))?;
         if self.threads_per_worker == Some(0) {
-            return Err(BuildError::new("`threads_per_worker(0)` would let nothing run"));
+            return Err(BuildError::new(
+                "`threads_per_worker(0)` would let nothing run: ask for at least one",
+            ));
         }
         if self.queue_capacity == 0 {
-            return Err(BuildError::new("`queue_capacity(0)` would refuse every job"));
+            return Err(BuildError::new(
+                "`queue_capacity(0)` would refuse every job: ask for at least one",
+            ));
         }
         let program = match self.executable {
             // Absolute: a bare name would be looked for in `PATH`, a relative one from the
             // workers' own directory.
             Some(path) if path.is_file() => Program::Other(absolute(path)?),
-            Some(path) => return Err(missing("executable", &path, "no file")),
+            Some(path) => {
+                return Err(missing(
+                    "executable",
+                    &path,
+                    "no file",
+                    "name a program with the same jobs",
+                ));
+            }
             None => Program::own()?,
         };
         if let Some(dir) = self.current_dir.as_deref().filter(|dir| !dir.is_dir()) {
-            return Err(missing("current_dir", dir, "no directory"));
+            return Err(missing("current_dir", dir, "no directory", "make it, or name another"));
         }
         let plan = LaunchPlan {
             program,
@@ -293,18 +304,21 @@ impl PoolBuilder {
             seed: u64::from(std::process::id()),
         };
         let host: Arc<Host> = Host::new(config, plan, self.queue_capacity);
-        host::start_driver(&host)
-            .map_err(|error| BuildError::new(format!("no thread for its driver: {error}")))?;
+        host::start_driver(&host).map_err(|error| {
+            BuildError::new(format!(
+                "no thread for its driver: {error}: see the system's limits on threads and open \
+                 files"
+            ))
+        })?;
         Ok(Pool::of(host))
     }
 
     fn worker_count(&self) -> Result<u32, BuildError> {
         match self.workers {
             Some(0) => Err(BuildError::new("`workers(0)` could run nothing: ask for at least one")),
-            Some(n) => u32::try_from(n)
-                .ok()
-                .filter(|&n| n <= 1 << 16)
-                .ok_or_else(|| BuildError::new(format!("{n} workers are more than 65,536"))),
+            Some(n) => u32::try_from(n).ok().filter(|&n| n <= 1 << 16).ok_or_else(|| {
+                BuildError::new(format!("{n} workers are more than 65,536: ask for fewer"))
+            }),
             None => Ok(thread::available_parallelism().map_or(1, |n| n.get() as u32)),
         }
     }
@@ -318,7 +332,9 @@ fn absolute(path: PathBuf) -> Result<PathBuf, BuildError> {
 /// What no process can be started with.
 fn check_text(setting: &str, text: &OsStr) -> Result<(), BuildError> {
     if text.as_encoded_bytes().contains(&0) {
-        return Err(BuildError::new(format!("`{setting}`: {text:?} contains a zero byte")));
+        return Err(BuildError::new(format!(
+            "`{setting}`: {text:?} contains a zero byte: remove it"
+        )));
     }
     Ok(())
 }
@@ -330,12 +346,14 @@ fn check_variable(variable: &Variable) -> Result<(), BuildError> {
         Variable::Clear => return Ok(()),
     };
     if key.is_empty() || key.as_encoded_bytes().contains(&b'=') {
-        return Err(BuildError::new(format!("`env`: {key:?} is no name of a variable")));
+        return Err(BuildError::new(format!(
+            "`env`: {key:?} is no name of a variable: it is empty, or `=` is in it"
+        )));
     }
     check_text("env", key)?;
     value.map_or(Ok(()), |value| check_text("env", value))
 }
 
-fn missing(setting: &str, path: &Path, what: &str) -> BuildError {
-    BuildError::new(format!("`{setting}`: there is {what} at `{}`", path.display()))
+fn missing(setting: &str, path: &Path, what: &str, way_out: &str) -> BuildError {
+    BuildError::new(format!("`{setting}`: there is {what} at `{}`: {way_out}", path.display()))
 }

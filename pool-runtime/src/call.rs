@@ -180,17 +180,26 @@ impl<J: Job> Call<J> {
         self.parts.label = Some(label.into());
         self
     }
+
+    /// The job's name.
+    pub(crate) fn name(&self) -> &str {
+        match &self.parts.job {
+            Ok(known) => known.entry.name(),
+            Err(unknown) => &unknown.name,
+        }
+    }
+
+    /// What it was labelled with.
+    pub(crate) fn label_given(&self) -> Option<&str> {
+        self.parts.label.as_deref()
+    }
 }
 
 impl<J: Job> fmt::Debug for Call<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CallParts { job, payload, options, label } = &self.parts;
-        let name = match job {
-            Ok(known) => known.entry.name(),
-            Err(unknown) => &unknown.name,
-        };
+        let CallParts { payload, options, label, .. } = &self.parts;
         f.debug_struct("Call")
-            .field("job", &name)
+            .field("job", &self.name())
             .field("payload", &payload.as_ref().map(|encoded| encoded.bytes.len()))
             .field("options", options)
             .field("label", label)

@@ -240,38 +240,62 @@ impl fmt::Display for JobError {
 }
 
 impl JobErrorKind {
-    /// What the reader of the error can do about it.
+    /// What the reader of the error can do about it, where the kind does not say so itself.
     fn advice(&self, attempts: u32) -> Option<&'static str> {
-        match self {
-            JobErrorKind::Panicked(_) => None,
-            JobErrorKind::Crashed(_) => Some(
+        let has_run = attempts > 0;
+        Some(match self {
+            JobErrorKind::Panicked(info) if info.backtrace.is_some() => {
+                "its backtrace is in `PanicInfo::backtrace`"
+            }
+            JobErrorKind::Panicked(_) => "set RUST_BACKTRACE=1 to have its backtrace",
+            JobErrorKind::Crashed(WorkerExit::Code(_)) => {
+                "something in it called `exit`; other jobs are not affected; see the worker's \
+                 stderr"
+            }
+            JobErrorKind::Crashed(WorkerExit::Signal(SIGKILL)) => {
+                "it was killed from outside, often by a system short of memory: see its log, and \
+                 set `memory_limit`; other jobs are not affected"
+            }
+            JobErrorKind::Crashed(_) => {
                 "other jobs are not affected; see the worker's stderr, and call the job's \
-                     function directly to debug it",
-            ),
+                 function directly to debug it"
+            }
+            JobErrorKind::TimedOut(_) if has_run => {
+                "raise its timeout or deadline, or let the job do less at once"
+            }
             JobErrorKind::TimedOut(_) => {
-                Some("raise its timeout or deadline, or let the job do less at once")
+                "raise its deadline or its priority, or let fewer jobs wait before it"
             }
-            JobErrorKind::Cancelled => None,
-            JobErrorKind::PoolClosed if attempts > 0 => {
-                Some("it was cut off while it ran, and may have done a part of its work")
+            JobErrorKind::Cancelled if has_run => {
+                "it may have done a part of its work; submit it again if it is still wanted"
             }
-            JobErrorKind::PoolClosed => Some("submit it to a pool that is open"),
+            JobErrorKind::Cancelled => "submit it again if it is still wanted",
+            JobErrorKind::PoolClosed if has_run => {
+                "it was cut off while it ran, and may have done a part of its work; `Pool::close` \
+                 lets what runs end"
+            }
+            JobErrorKind::PoolClosed => "submit it to a pool that is open",
             JobErrorKind::QueueFull => {
-                Some("wait for room with `Pool::reserve` or raise `queue_capacity`")
+                "wait for room with `Pool::reserve` or raise `queue_capacity`"
             }
-            JobErrorKind::QueueClosed => Some("push before `JobQueue::close`"),
-            JobErrorKind::UnknownJob(_) => None,
-            JobErrorKind::Encode(_) | JobErrorKind::Decode(_) => {
-                Some("check the type's serde implementation against MessagePack")
+            JobErrorKind::QueueClosed => "push before `JobQueue::close`",
+            JobErrorKind::Encode(_) => "check the type's serde implementation against MessagePack",
+            JobErrorKind::Decode(_) => {
+                "check that caller and job mean the same types, and their serde implementations \
+                 against MessagePack"
             }
-            JobErrorKind::State(_) => None,
             JobErrorKind::PayloadTooLarge { .. } => {
-                Some("send a path in place of the content, or raise `max_payload`")
+                "send a path in place of the content, or raise `max_payload`"
             }
-            JobErrorKind::MemoryLimit { .. } => Some("raise `memory_limit` or split the input"),
-            JobErrorKind::WorkerStart(_) => Some("the pool goes on trying to start workers"),
-            JobErrorKind::Unsupported(_) => None,
-        }
+            JobErrorKind::MemoryLimit { .. } => "raise `memory_limit` or split the input",
+            JobErrorKind::WorkerStart(_) => {
+                "mend that and submit it again; a pool that was built goes on trying to start \
+                 workers"
+            }
+            JobErrorKind::UnknownJob(_) | JobErrorKind::State(_) | JobErrorKind::Unsupported(_) => {
+                return None;
+            }
+        })
     }
 }
 
@@ -325,6 +349,9 @@ impl fmt::Display for WorkerExit {
     }
 }
 
+/// The same on every Unix.
+const SIGKILL: i32 = 9;
+
 /// Names of the signals whose number is the same on every Unix.
 fn signal_name(signal: i32) -> Option<&'static str> {
     Some(match signal {
@@ -335,7 +362,7 @@ fn signal_name(signal: i32) -> Option<&'static str> {
         5 => "SIGTRAP",
         6 => "SIGABRT",
         8 => "SIGFPE",
-        9 => "SIGKILL",
+        SIGKILL => "SIGKILL",
         11 => "SIGSEGV",
         13 => "SIGPIPE",
         14 => "SIGALRM",
@@ -344,21 +371,27 @@ fn signal_name(signal: i32) -> Option<&'static str> {
     })
 }
 
-/// Why a [`Pool`](crate::Pool) could not be built; the text says what to change.
+/// Why a [`Pool`](crate::Pool) could not be built, or is not ready; the text says what to change.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BuildError {
     message: String,
+    was_built: bool,
 }
 
 impl BuildError {
     pub(crate) fn new(message: impl Into<String>) -> Self {
-        BuildError { message: message.into() }
+        BuildError { message: message.into(), was_built: false }
+    }
+
+    pub(crate) fn not_ready(message: impl Into<String>) -> Self {
+        BuildError { message: message.into(), was_built: true }
     }
 }
 
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the pool could not be built: {}", self.message)
+        let what = if self.was_built { "is not ready" } else { "could not be built" };
+        write!(f, "the pool {what}: {}", self.message)
     }
 }
 
@@ -371,7 +404,7 @@ pub struct Closed;
 
 impl fmt::Display for Closed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the pool is closed and takes no more jobs")
+        f.write_str("the pool is closed and takes no more jobs; submit to one that is open")
     }
 }
 

@@ -80,10 +80,11 @@ fn default_global() -> Result<Pool, BuildError> {
     let builder = match std::env::var("POOL_WORKERS") {
         Err(_) => Pool::builder(),
         Ok(text) => match text.trim().parse() {
-            Ok(n) => Pool::builder().workers(n),
-            Err(_) => {
+            Ok(n) if n > 0 => Pool::builder().workers(n),
+            _ => {
                 return Err(BuildError::new(format!(
-                    "POOL_WORKERS is {text:?}: it must be a number"
+                    "POOL_WORKERS is {text:?}: set it to a number from 1 on, or unset it for one \
+                     worker a core"
                 )));
             }
         },

@@ -235,6 +235,8 @@ pub fn serve_if_worker() {
 
 #[cfg(test)]
 mod roundtrip;
+#[cfg(test)]
+mod texts;
 
 /// The program in the README runs.
 #[cfg(doctest)]

@@ -137,14 +137,18 @@ impl Pool {
             Route::Broken(error) => return Err(error.clone()),
         };
         if host.is_foreign() {
-            return Err(BuildError::new("this is a fork of the process that built the pool"));
+            return Err(BuildError::not_ready(
+                "this is a fork of the process that built it: build another one here",
+            ));
         }
         poll_fn(|cx| match host.poll_ready(cx) {
             (Readiness::Pending, _) => Poll::Pending,
             (Readiness::Ready, _) => Poll::Ready(Ok(())),
-            (Readiness::Closed, _) => Poll::Ready(Err(BuildError::new("the pool is closed"))),
-            (Readiness::Failed, reason) => Poll::Ready(Err(BuildError::new(format!(
-                "no worker could be started: {}",
+            (Readiness::Closed, _) => {
+                Poll::Ready(Err(BuildError::not_ready("it is closed: build another one")))
+            }
+            (Readiness::Failed, reason) => Poll::Ready(Err(BuildError::not_ready(format!(
+                "no worker could be started: {}; it goes on trying",
                 reason.as_deref().unwrap_or("the reason is unknown")
             )))),
         })
@@ -410,7 +414,15 @@ impl<J: Job> fmt::Debug for Rejected<J> {
 
 impl<J: Job> fmt::Display for Rejected<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the job {}", self.kind)
+        write!(f, "job `{}` ", self.call.name())?;
+        if let Some(label) = self.call.label_given() {
+            write!(f, "(label {label:?}) ")?;
+        }
+        match self.kind {
+            JobErrorKind::PoolClosed => f.write_str("was refused: the pool is closed; ")?,
+            _ => write!(f, "{}; ", self.kind)?,
+        }
+        f.write_str("`Rejected::into_call` gives it back, to be submitted later or elsewhere")
     }
 }
 

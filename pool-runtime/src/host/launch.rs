@@ -102,8 +102,11 @@ pub(crate) fn is_privileged() -> bool {
 impl Program {
     /// This program, if there is a way to enter it as a worker.
     pub(crate) fn own() -> Result<Program, BuildError> {
-        let path = os::own_executable()
-            .map_err(|error| BuildError::new(format!("where is this program? {error}")))?;
+        let path = os::own_executable().map_err(|error| {
+            BuildError::new(format!(
+                "this program's own file is not known: {error}: name it with `executable`"
+            ))
+        })?;
         if MAIN_IS_WRAPPED.load(Ordering::Relaxed) {
             Ok(Program::Own(path))
         } else if let Some(test) = registry::test_entry() {
