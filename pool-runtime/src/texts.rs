@@ -6,6 +6,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use crate::codec;
 use crate::error::{BuildError, Closed, JobError, JobErrorKind, PanicInfo, Subject, WorkerExit};
 use crate::failure::Failure;
 use crate::id::JobId;
@@ -86,8 +87,8 @@ fn texts() -> String {
     lines.push("# Closed".into());
     lines.push(Closed.to_string());
     lines.push("# Failure".into());
-    let number = "x".parse::<u8>().unwrap_err();
-    let failure = Failure::from(std::io::Error::other(number));
+    let words = codec::encode(&["cannot read a.pdf", "no page 3", "unexpected end"]).unwrap();
+    let failure: Failure = codec::decode(&words).unwrap();
     lines.push(failure.to_string());
     lines.push(format!("{failure:#}"));
     lines.push(format!("{failure:?}"));
