@@ -138,7 +138,8 @@ fn ask_panicky(#[state] _: &Panicky) {}
 fn of_jobs() {
     isolated(|| {
         let mut texts = Texts::default();
-        let pool = Pool::builder().workers(1).max_payload(1000).build().unwrap();
+        let pool = Pool::builder().workers(1).max_payload(1000).env("RUST_BACKTRACE", "0");
+        let pool = pool.env_remove("RUST_LIB_BACKTRACE").build().unwrap();
         let mut add = |title: &str, error: pool::JobError| texts.add(title, error);
         add("an argument that cannot be encoded", {
             let call = call!(take, 1, Shy(MUTE)).label("a.pdf");

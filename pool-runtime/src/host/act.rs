@@ -286,9 +286,17 @@ impl Core {
                 WorkerExit::Unknown => detail.clone(),
                 _ if killed => {
                     let limit = around.plan.start_timeout;
-                    format!("{detail} was not ready within its start timeout of {limit:?}").into()
+                    format!(
+                        "{detail} was not ready within its start timeout of {limit:?}: raise \
+                         `start_timeout`, or see what its start hooks wait for"
+                    )
+                    .into()
                 }
-                exit => format!("{detail} {exit} before it was ready").into(),
+                exit => format!(
+                    "{detail} {exit} before it was ready: its `main` is not wrapped by \
+                     `#[pool::main]`, or a start hook ended it"
+                )
+                .into(),
             });
         }
         let mut cause = Cause { detail: Some(detail), ..Cause::default() };

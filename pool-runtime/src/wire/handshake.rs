@@ -123,8 +123,8 @@ impl Hello {
             return Some(trouble.clone());
         }
         (self.fingerprint != welcome.fingerprint).then(|| {
-            "the worker's executable has other jobs than this program: was it rebuilt or \
-             replaced? Restart the program"
+            "the worker's executable has other jobs than this program: if it was rebuilt \
+             or replaced, restart the program"
                 .to_owned()
         })
     }

@@ -74,7 +74,7 @@ fn run_hooks() -> Result<(), String> {
         match panic::catch(|| (hook.run)()) {
             Ok(Ok(())) => {}
             Ok(Err(reason)) => return Err(format!("{} failed: {reason}", place())),
-            Err(report) => return Err(format!("{} panicked: {}", place(), report.message)),
+            Err(report) => return Err(format!("{} panicked{}", place(), panic::in_short(report))),
         }
     }
     Ok(())
