@@ -81,7 +81,8 @@ fn question_marks_take_up_job_error_and_failure_alike() {
         Ok(submit!(pool => setting, Path::new("/not/there")).wait()??)
     }
     fn failing(pool: &Pool) -> Result<u32, Failure> {
-        Ok(submit!(pool => setting, Path::new("/not/there")).wait()??)
+        let number = submit!(pool => setting, Path::new("/not/there")).wait()??;
+        Ok(number)
     }
     isolated(|| {
         let pool = Pool::new(1).unwrap();
