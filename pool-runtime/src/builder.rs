@@ -16,6 +16,10 @@ use crate::scheduler::Config;
 /// Payloads travel with a length of 32 bits, and something of a frame comes before them.
 const MAX_PAYLOAD: u64 = u32::MAX as u64 - 4096;
 
+/// What is handed to a worker ahead is expected to take no longer than this: more would not make
+/// anything faster, and would wait there for longer than need be.
+const HORIZON: Duration = Duration::from_micros(200);
+
 /// Configures a [`Pool`]; made by [`Pool::builder`].
 ///
 /// # Examples
@@ -296,6 +300,7 @@ impl PoolBuilder {
         let config = Config {
             workers,
             window: 1,
+            horizon: HORIZON,
             max_jobs_per_worker: self.max_jobs_per_worker,
             idle_timeout: self.idle_timeout,
             start_timeout: self.start_timeout,

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::after::After;
 use super::backlog::{Count, Share};
@@ -193,7 +194,7 @@ impl Core {
         let own = cell.options.as_deref();
         let terms = own.map(|own| Arc::new(Terms::resolve(*own, &self.defaults)));
         let deadline = cell.deadline.map(|(moment, length)| (around.moment(moment), length));
-        let key = self.scheduler.submit(around.now(), task, terms, deadline);
+        let key = self.scheduler.submit(around.now(), task, cell.number, terms, deadline);
         cell.set_key(Some(key));
         self.act(around, cause, after);
         if let Some(manner) = cell.given_up() {
@@ -257,7 +258,7 @@ impl Core {
                     Said::Done(_) | Said::Failed(_) | Said::Awake | Said::Logged(_) => Reply::Done,
                 };
                 cause.said = Some(said);
-                Event::Replied { worker, reply }
+                Event::Replied { worker, reply, took: Duration::ZERO }
             }
         };
         self.handle(around, event, &mut cause, after);

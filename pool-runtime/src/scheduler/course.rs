@@ -5,6 +5,7 @@ use std::time::Duration;
 use crate::error::WorkerExit;
 use crate::policy::{RetryPolicy, Terms};
 
+use super::estimate::Weight;
 use super::event::{Action, Ending, JobKey, Reply, Time};
 use super::job::{Doom, Place};
 use super::machine::{Alarm, Mode, Scheduler};
@@ -47,30 +48,48 @@ impl<T: Clone> Scheduler<T> {
         self.queue.put_back(priority, index, |other| jobs[other].order < order);
     }
 
-    /// Hands out jobs while there are workers with room: idle ones first, and to one worker
+    /// Hands out jobs while there are workers who take them: idle ones first, and to one worker
     /// no more than its share before the next is served.
     pub(super) fn dispatch(&mut self, now: Time) {
         let share = self.queue.len().div_ceil(self.config.workers as usize);
-        while !self.queue.is_empty() {
-            let Some(slot) = self.crew.first_free() else { return };
-            for _ in 0..share.min(self.crew[slot].room()) {
-                let Some(index) = self.queue.pop() else { break };
-                match self.jobs[index].deadline() {
-                    Some((at, limit)) if at <= now => self.end(index, Ending::TimedOut(limit)),
-                    _ => self.assign(now, slot, index),
+        while let Some(index) = self.next_in_time(now) {
+            let weight = self.estimates.of(self.jobs[index].kind);
+            let Some(slot) = self.crew.who_takes(weight, now) else { return };
+            for _ in 0..share {
+                let Some(index) = self.next_in_time(now) else { break };
+                let weight = self.estimates.of(self.jobs[index].kind);
+                if !self.crew.takes(slot, weight, now) {
+                    break;
                 }
+                self.queue.remove(self.terms(index).priority, index);
+                self.assign(now, slot, index, weight);
             }
             self.crew.settle(slot, now);
         }
     }
 
-    fn assign(&mut self, now: Time, slot: u32, index: u32) {
+    /// The next job; those that are past their deadline end on the way.
+    fn next_in_time(&mut self, now: Time) -> Option<u32> {
+        loop {
+            let index = self.queue.first()?;
+            match self.jobs[index].deadline() {
+                Some((at, limit)) if at <= now => {
+                    self.queue.remove(self.terms(index).priority, index);
+                    self.end(index, Ending::TimedOut(limit));
+                }
+                _ => return Some(index),
+            }
+        }
+    }
+
+    fn assign(&mut self, now: Time, slot: u32, index: u32, weight: Weight) {
         let attempt = self.jobs[index].attempts + 1;
         let terms = self.terms(index);
         let (timeout, memory_limit) = (terms.timeout, terms.memory_limit_at(attempt));
         let job = &mut self.jobs[index];
         job.place = Place::Window(slot);
-        let first = !std::mem::replace(&mut job.assigned, true);
+        let first = !job.was_assigned();
+        job.set_assigned();
         let action = Action::Assign {
             worker: self.crew.id(slot),
             job: job.payload.clone(),
@@ -81,18 +100,20 @@ impl<T: Clone> Scheduler<T> {
             first,
         };
         self.actions.push_back(action);
-        self.crew[slot].window.push_back(index);
-        if self.crew[slot].window.len() == 1 {
-            self.head_began(now, slot);
+        self.crew[slot].window.push(index, weight);
+        match self.crew[slot].window.len() {
+            1 => self.head_began(now, slot),
+            2 => self.arm_tick(now),
+            _ => {}
         }
     }
 
     /// The first job of this window can run from now on.
     pub(super) fn head_began(&mut self, now: Time, slot: u32) {
-        let Some(&index) = self.crew[slot].window.front() else { return };
+        let Some(index) = self.crew[slot].window.front() else { return };
         self.crew[slot].head_since = now;
         let job = &mut self.jobs[index];
-        if !std::mem::replace(&mut job.begun, true) {
+        if job.begins() {
             self.wait.record(now.nanos_since(job.waits_since()));
         }
         if let Some(timeout) = self.terms(index).timeout {
@@ -120,7 +141,7 @@ impl<T: Clone> Scheduler<T> {
     /// The head of the window goes on: its stall timeout begins anew, unless it has passed.
     pub(super) fn progressed(&mut self, now: Time, slot: u32) {
         let worker = &mut self.crew[slot];
-        if let (Some(at), Some(&index)) = (worker.stall_at.take(), worker.window.front()) {
+        if let (Some(at), Some(index)) = (worker.stall_at.take(), worker.window.front()) {
             self.timers.remove(&(at, self.jobs.key(index), Alarm::Stall));
             self.arm_stall(now, slot, index);
         }
@@ -129,7 +150,7 @@ impl<T: Clone> Scheduler<T> {
     /// Disarms the timeouts of the head, which is about to leave its window.
     pub(super) fn head_ends(&mut self, slot: u32) {
         let worker = &mut self.crew[slot];
-        let Some(&index) = worker.window.front() else { return };
+        let Some(index) = worker.window.front() else { return };
         let armed =
             [(worker.timeout_at.take(), Alarm::Timeout), (worker.stall_at.take(), Alarm::Stall)];
         for (at, alarm) in armed {
@@ -146,7 +167,7 @@ impl<T: Clone> Scheduler<T> {
     }
 
     /// The head of the window is answered.
-    pub(super) fn replied(&mut self, now: Time, slot: u32, reply: Reply) {
+    pub(super) fn replied(&mut self, now: Time, slot: u32, reply: Reply, took: Duration) {
         if self.crew[slot].stage != Stage::Ready {
             // Stopping: the window is empty. Killed: it is too late.
             return;
@@ -156,6 +177,7 @@ impl<T: Clone> Scheduler<T> {
         let Some(index) = worker.window.pop_front() else { return };
         worker.claimed = worker.claimed.saturating_sub(1);
         worker.served += 1;
+        worker.slack = 1;
         worker.forget_head();
         let (claimed, served, over_memory) = (worker.claimed, worker.served, worker.over_memory);
         if !worker.recalling {
@@ -165,6 +187,7 @@ impl<T: Clone> Scheduler<T> {
 
         self.attempt_ended(now, slot, self.crew[slot].head_since);
         let job = &mut self.jobs[index];
+        self.estimates.learn(job.kind, took);
         job.attempts += 1;
         let given_up = job.doom.is_some_and(|doom| doom > Doom::Memory);
         match reply {
@@ -196,10 +219,10 @@ impl<T: Clone> Scheduler<T> {
     /// A head of a window died unclaimed with its worker: nobody is charged, up to a point.
     pub(super) fn moved(&mut self, now: Time, slot: u32, index: u32, exit: WorkerExit) {
         let job = &mut self.jobs[index];
-        if job.moves >= MOVES {
+        if job.moves() >= MOVES {
             self.crashed(now, slot, index, exit);
         } else {
-            job.moves += 1;
+            job.set_moves(job.moves() + 1);
             self.put_back(index);
         }
     }
@@ -241,7 +264,7 @@ impl<T: Clone> Scheduler<T> {
         self.head_ends(slot);
         let worker = &mut self.crew[slot];
         worker.claimed = 0;
-        for index in std::mem::take(&mut worker.window) {
+        for index in worker.window.take() {
             self.jobs[index].attempts += 1;
             let ending = match self.jobs[index].doom {
                 Some(doom) if self.mode != Mode::Shutdown => {
@@ -359,7 +382,7 @@ impl<T: Clone> Scheduler<T> {
     /// The end of a job that has left wherever it was.
     pub(super) fn end(&mut self, index: u32, ending: Ending) {
         let job = &self.jobs[index];
-        let (attempts, unassigned) = (job.attempts, !job.assigned);
+        let (attempts, unassigned) = (job.attempts, !job.was_assigned());
         if let Some((at, _)) = job.deadline() {
             self.timers.remove(&(at, self.jobs.key(index), Alarm::Deadline));
         }

@@ -81,7 +81,8 @@ pub(crate) enum Event {
     /// The worker is connected and runs what it is given.
     WorkerReady { worker: WorkerId },
     /// The first job of the worker's window is answered.
-    Replied { worker: WorkerId, reply: Reply },
+    /// `took`: how long the job ran, by the worker's own word.
+    Replied { worker: WorkerId, reply: Reply, took: Duration },
     /// Answer to [`Action::Recall`]: the first `kept` jobs of the window were claimed,
     /// the rest can never run there any more.
     Recalled { worker: WorkerId, kept: usize },

@@ -53,18 +53,23 @@ pub(super) struct Job<T> {
     pub(super) place: Place,
     /// Attempts that were started and have ended.
     pub(super) attempts: u32,
-    /// How often a death that was nobody's fault moved it from the head of a window.
-    pub(super) moves: u8,
+    /// The number of its function.
+    pub(super) kind: u16,
     pub(super) doom: Option<Doom>,
-    /// It was handed to a worker before.
-    pub(super) assigned: bool,
-    /// It was at the head of a window before.
-    pub(super) begun: bool,
+    flags: u8,
 }
+
+/// Of `Job::flags`: it was handed to a worker before.
+const ASSIGNED: u8 = 0x80;
+/// It was at the head of a window before.
+const BEGUN: u8 = 0x40;
+/// The other bits count its moves.
+const MOVES: u8 = 0x3f;
 
 impl<T> Job<T> {
     pub(super) fn new(
         payload: T,
+        kind: u16,
         terms: Option<Arc<Terms>>,
         deadline: Option<(Time, Duration)>,
     ) -> Self {
@@ -75,16 +80,45 @@ impl<T> Job<T> {
             order: 0,
             place: Place::Queue,
             attempts: 0,
-            moves: 0,
+            kind,
             doom: None,
-            assigned: false,
-            begun: false,
+            flags: 0,
         }
     }
 
     /// Since when it has waited where it is; before its first attempt, since it came.
     pub(super) fn waits_since(&self) -> Time {
         Time::after_start(Duration::from_nanos(self.order))
+    }
+
+    /// Whether it was handed to a worker before.
+    pub(super) fn was_assigned(&self) -> bool {
+        self.flags & ASSIGNED != 0
+    }
+
+    pub(super) fn set_assigned(&mut self) {
+        self.flags |= ASSIGNED;
+    }
+
+    /// How often a death that was nobody's fault moved it from the head of a window.
+    pub(super) fn moves(&self) -> u8 {
+        self.flags & MOVES
+    }
+
+    pub(super) fn set_moves(&mut self, moves: u8) {
+        self.flags = self.flags & !MOVES | moves & MOVES;
+    }
+
+    /// It is at the head of a window; whether that is for the first time.
+    pub(super) fn begins(&mut self) -> bool {
+        let first = self.flags & BEGUN == 0;
+        self.flags |= BEGUN;
+        first
+    }
+
+    #[cfg(test)]
+    pub(super) fn forget_begun(&mut self) {
+        self.flags &= !BEGUN;
     }
 
     /// The moment of the deadline, and the length that the user asked for.
@@ -179,10 +213,10 @@ mod tests {
     #[test]
     fn the_key_of_an_ended_job_matches_nothing() {
         let mut jobs = Jobs::new();
-        let old = jobs.insert(Job::new(1u64, None, None));
+        let old = jobs.insert(Job::new(1u64, 0, None, None));
         assert!(jobs.remove(old.index).is_some());
         assert_eq!(jobs.find(old), None);
-        let new = jobs.insert(Job::new(2u64, None, None));
+        let new = jobs.insert(Job::new(2u64, 0, None, None));
         assert_eq!(new.index, old.index);
         assert_eq!(jobs.find(old), None);
         assert_eq!(jobs.find(new), Some(new.index));

@@ -11,6 +11,7 @@ use crate::error::WorkerExit;
 use crate::policy::Terms;
 use crate::stats::Histogram;
 
+use super::estimate::Estimates;
 use super::event::{Action, Ending, Event, JobKey, Readiness, Time};
 use super::job::{Doom, Job, Jobs, Place};
 use super::launches::Launches;
@@ -24,6 +25,9 @@ pub(crate) struct Config {
     pub(crate) workers: u32,
     /// Jobs handed to one worker and not yet answered, at most.
     pub(crate) window: usize,
+    /// What the jobs in one window are expected to take together, at most; one job may take
+    /// longer. A worker that has not shown in this time that it gets on is handed nothing more.
+    pub(crate) horizon: Duration,
     /// A worker is replaced after so many attempts.
     pub(crate) max_jobs_per_worker: Option<u64>,
     /// A worker without a job for so long is stopped, and comes back on demand.
@@ -69,7 +73,10 @@ pub(crate) struct Scheduler<T> {
     pub(super) queue: Queue,
     /// Of jobs that have a timeout or a deadline, and of those in back-off.
     pub(super) timers: BTreeSet<(Time, JobKey, Alarm)>,
+    pub(super) estimates: Estimates,
     pub(super) crew: Crew,
+    /// When to look for jobs that are stuck behind others; means nothing while there are none.
+    pub(super) tick_at: Option<Time>,
     pub(super) launches: Launches,
     /// When to look for silent workers; means nothing while no head is unverified.
     pub(super) check_at: Option<Time>,
@@ -95,7 +102,9 @@ impl<T: Clone> Scheduler<T> {
             jobs: Jobs::new(),
             queue: Queue::new(),
             timers: BTreeSet::new(),
-            crew: Crew::new(config.workers, config.window, config.max_jobs_per_worker),
+            estimates: Estimates::default(),
+            crew: Crew::new(&config),
+            tick_at: None,
             launches: Launches::default(),
             check_at: None,
             next_order: 0,
@@ -109,7 +118,7 @@ impl<T: Clone> Scheduler<T> {
         scheduler
     }
 
-    /// Takes in a job. `terms`: `None` for those of the pool. `deadline`: the moment, and the
+    /// Takes in a job. `kind`: the number of its function. `terms`: `None` for those of the pool. `deadline`: the moment, and the
     /// length that the user asked for.
     ///
     /// After `Close` or `Shutdown` it resolves as `PoolClosed`, past its deadline as
@@ -119,10 +128,11 @@ impl<T: Clone> Scheduler<T> {
         &mut self,
         now: Time,
         job: T,
+        kind: u16,
         terms: Option<Arc<Terms>>,
         deadline: Option<(Time, Duration)>,
     ) -> JobKey {
-        let key = self.jobs.insert(Job::new(job, terms, deadline));
+        let key = self.jobs.insert(Job::new(job, kind, terms, deadline));
         if self.mode != Mode::Open {
             self.end(key.index, Ending::PoolClosed);
             return key;
@@ -149,9 +159,9 @@ impl<T: Clone> Scheduler<T> {
                     self.started(now, slot);
                 }
             }
-            Event::Replied { worker, reply } => {
+            Event::Replied { worker, reply, took } => {
                 if let Some(slot) = self.crew.find(worker) {
-                    self.replied(now, slot, reply);
+                    self.replied(now, slot, reply, took);
                 }
             }
             Event::Recalled { worker, kept } => {
@@ -221,6 +231,9 @@ impl<T: Clone> Scheduler<T> {
         if self.check_at.is_some_and(|at| at <= now) {
             self.look_for_silence(now);
         }
+        if self.tick_at.is_some_and(|at| at <= now) {
+            self.look_for_the_stuck(now);
+        }
         self.send_home(now);
         self.conclude(now);
     }
@@ -241,6 +254,8 @@ impl<T: Clone> Scheduler<T> {
             (a, b) => a.or(b),
         };
         let check = self.check_at.filter(|_| self.crew.sums().unverified > 0);
+        let tick = self.tick_at.filter(|_| self.crew.sums().crowded > 0);
+        let check = earliest(check, tick);
         let mut at = earliest(check, self.timers.first().map(|&(at, ..)| at));
         at = earliest(at, self.crew.next_timer());
         at = earliest(at, self.launches.due);

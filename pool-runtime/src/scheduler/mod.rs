@@ -37,6 +37,7 @@
 //!   order in which they were submitted, whether they were handed ahead or not.
 
 mod course;
+mod estimate;
 mod event;
 mod job;
 mod launches;
@@ -50,6 +51,7 @@ mod staff;
 #[cfg(test)]
 mod tests;
 mod times;
+mod window;
 mod worker;
 
 pub(crate) use event::{Action, Ending, Event, JobKey, Readiness, Reply, Time, WorkerId};

@@ -47,6 +47,10 @@ impl List {
         (self.last != NIL).then_some(self.last)
     }
 
+    pub(super) fn iter<'a>(&self, links: &'a Links) -> impl Iterator<Item = u32> + use<'a> {
+        std::iter::successors(self.first(), |&at| Some(links.after(at)).filter(|&at| at != NIL))
+    }
+
     pub(super) fn push_front(&mut self, links: &mut Links, index: u32) {
         self.insert_between(links, NIL, index, self.first);
     }
@@ -144,13 +148,9 @@ impl Queue {
         self.len -= 1;
     }
 
-    /// Takes the next job: higher priorities first, then first come, first served.
-    pub(super) fn pop(&mut self) -> Option<u32> {
-        let list = self.lists.iter_mut().rev().find(|list| list.first().is_some())?;
-        let index = list.first()?;
-        list.remove(&mut self.links, index);
-        self.len -= 1;
-        Some(index)
+    /// The next job: higher priorities first, then first come, first served.
+    pub(super) fn first(&self) -> Option<u32> {
+        self.lists.iter().rev().find_map(List::first)
     }
 
     /// Takes, of the first jobs of all priorities, the one with the smallest number.
@@ -218,8 +218,10 @@ mod tests {
         for (index, priority) in (0..).zip(priorities) {
             queue.push_back(priority, index);
         }
-        let order: Vec<u32> = std::iter::from_fn(|| queue.pop()).collect();
-        assert_eq!(order, [1, 3, 2, 0]);
+        for (index, priority) in [1, 3, 2, 0].into_iter().zip([2, 2, 1, 0]) {
+            assert_eq!(queue.first(), Some(index));
+            queue.remove([Priority::Low, Priority::Normal, Priority::High][priority], index);
+        }
         assert!(queue.is_empty());
     }
 
@@ -229,8 +231,8 @@ mod tests {
         for index in 0..6 {
             queue.push_back(Priority::Normal, index);
         }
-        for _ in 0..4 {
-            assert!(queue.pop().is_some());
+        for index in 0..4 {
+            queue.remove(Priority::Normal, index);
         }
         for index in [3, 1, 2] {
             queue.put_back(Priority::Normal, index, |other| other < index);

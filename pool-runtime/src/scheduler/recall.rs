@@ -33,6 +33,12 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// after a stop or a kill, a reply that was written, the answer to a recall.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How many times the horizon the head of a window may take before those behind it are taken back.
+const STUCK: u32 = 5;
+
+/// How many times as long a worker may need that has not even begun: the machine is busy.
+const MOST_SLACK: u32 = 32;
+
 impl<T: Clone> Scheduler<T> {
     /// The timeout of an attempt has passed, or its stall timeout.
     pub(super) fn timeout_passed(&mut self, now: Time, key: JobKey, doom: Doom) {
@@ -52,7 +58,7 @@ impl<T: Clone> Scheduler<T> {
         if self.crew[slot].stage != Stage::Ready || self.mode == Mode::Shutdown {
             return;
         }
-        let Some(&head) = self.crew[slot].window.front() else { return };
+        let Some(head) = self.crew[slot].window.front() else { return };
         if self.terms(head).memory_limit.is_some() {
             self.crew[slot].over_memory = true;
             let job = &mut self.jobs[head];
@@ -104,11 +110,13 @@ impl<T: Clone> Scheduler<T> {
         let kept = kept.max(worker.claimed).min(worker.window.len());
         worker.claimed = kept;
         if kept == 0 {
-            let head = worker.window.front().copied();
+            let head = worker.window.front();
             // Did it have time enough to take the job? What it is given next might lie there too.
             let late = worker.head_since + CHECK_AFTER <= now;
             let silent = head.is_some_and(|head| late || self.has_run_out_of_time(head));
             self.crew[slot].unresponsive = silent;
+            // It may get the same jobs again, and need longer still to come to them.
+            self.crew[slot].slack = (self.crew[slot].slack * 2).min(MOST_SLACK);
             self.head_ends(slot);
         }
         while self.crew[slot].window.len() > kept {
@@ -149,7 +157,7 @@ impl<T: Clone> Scheduler<T> {
     }
 
     fn holds_doomed(&self, slot: u32) -> bool {
-        self.crew[slot].window.iter().any(|&index| self.jobs[index].doom.is_some())
+        self.crew[slot].window.iter().any(|index| self.jobs[index].doom.is_some())
     }
 
     /// Goes on with ending the doomed jobs of a window of which everything is claimed.
@@ -160,7 +168,7 @@ impl<T: Clone> Scheduler<T> {
             return;
         }
         let worker = &self.crew[slot];
-        let Some(&head) = worker.window.front() else { return };
+        let Some(head) = worker.window.front() else { return };
         let (asked, alone) = (worker.asked, worker.window.len() == 1);
         let overdue = worker.overdue || worker.until.is_some_and(|until| until <= now);
         let grace = self.terms(head).grace;
@@ -198,6 +206,27 @@ impl<T: Clone> Scheduler<T> {
             worker.overdue = true;
             self.recall(now, slot);
         }
+    }
+
+    /// Some window holds jobs behind its head.
+    pub(super) fn arm_tick(&mut self, now: Time) {
+        let nobody_waits = self.crew.sums().crowded == 0;
+        if self.tick_at.is_none_or(|at| nobody_waits && at <= now) {
+            self.tick_at = Some(now + self.config.horizon.saturating_mul(STUCK));
+        }
+    }
+
+    /// Takes back what lies behind a job that takes longer than was expected, so that others can
+    /// run it.
+    pub(super) fn look_for_the_stuck(&mut self, now: Time) {
+        let stuck = self.config.horizon.saturating_mul(STUCK);
+        for slot in self.crew.slots() {
+            let worker = &self.crew[slot];
+            if worker.is_crowded() && worker.head_since + stuck * worker.slack <= now {
+                self.recall(now, slot);
+            }
+        }
+        self.tick_at = Some(now + stuck);
     }
 
     /// Recalls the windows whose head lies there for too long, so that a stopped or frozen

@@ -14,6 +14,7 @@ mod model;
 mod mutants;
 mod numbers;
 mod processes;
+mod races;
 mod world;
 
 use std::collections::BTreeMap;
@@ -84,6 +85,7 @@ const EXPECTED: &[&str] = &[
     "reply while asked",
     "reply after a kill",
     "stale event",
+    "taken back from behind a long job",
     "worker found unresponsive",
     "back-off",
     "cancelled in back-off",

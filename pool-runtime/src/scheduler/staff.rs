@@ -140,7 +140,8 @@ impl<T: Clone> Scheduler<T> {
         self.head_ends(slot);
         let worker = &mut self.crew[slot];
         let stage = std::mem::replace(&mut worker.stage, Stage::Gone);
-        let window = std::mem::take(&mut worker.window);
+        let had_nothing = worker.window.is_empty();
+        let window = worker.window.take();
         // What a recall told stays true.
         let known = std::mem::take(&mut worker.claimed).max(usize::from(claimed));
         worker.recalling = false;
@@ -150,13 +151,13 @@ impl<T: Clone> Scheduler<T> {
         self.crew.set_timer(slot, None);
         self.crew.settle(slot, now);
 
-        let died_idle = stage == Stage::Ready && (window.is_empty() || known == 0);
+        let died_idle = stage == Stage::Ready && (had_nothing || known == 0);
         let launch_failed =
             matches!(stage, Stage::Starting | Stage::Killed { launch_failed: true });
         if died_idle || launch_failed {
             self.launches.strike(now);
         }
-        for (position, index) in window.into_iter().enumerate() {
+        for (position, index) in window.enumerate() {
             let claimed = position < known;
             if self.jobs[index].doom.is_some() || self.mode == Mode::Shutdown {
                 if claimed {

@@ -18,6 +18,7 @@ fn config() -> Config {
     Config {
         workers: 1,
         window: 1,
+        horizon: Duration::MAX,
         max_jobs_per_worker: None,
         idle_timeout: None,
         start_timeout: START,
@@ -95,12 +96,12 @@ impl Bench {
 
     fn replied(&mut self, slot: u32) -> Vec<String> {
         let worker = self.worker(slot);
-        self.feed(Event::Replied { worker, reply: Reply::Done })
+        self.feed(Event::Replied { worker, reply: Reply::Done, took: ms(1) })
     }
 
     fn panicked(&mut self, slot: u32) -> Vec<String> {
         let worker = self.worker(slot);
-        self.feed(Event::Replied { worker, reply: Reply::Panicked })
+        self.feed(Event::Replied { worker, reply: Reply::Panicked, took: ms(1) })
     }
 
     fn recalled(&mut self, slot: u32, kept: usize) -> Vec<String> {
@@ -119,15 +120,15 @@ impl Bench {
 
     /// Submits with the terms of the pool.
     fn submit(&mut self, job: u64) -> JobKey {
-        self.scheduler.submit(self.now, job, None, None)
+        self.scheduler.submit(self.now, job, 0, None, None)
     }
 
     fn submit_with(&mut self, job: u64, terms: Terms) -> JobKey {
-        self.scheduler.submit(self.now, job, Some(Arc::new(terms)), None)
+        self.scheduler.submit(self.now, job, 0, Some(Arc::new(terms)), None)
     }
 
     fn submit_until(&mut self, job: u64, deadline: Duration) -> JobKey {
-        self.scheduler.submit(self.now, job, None, Some((self.now + deadline, deadline)))
+        self.scheduler.submit(self.now, job, 0, None, Some((self.now + deadline, deadline)))
     }
 
     /// Lets so much time pass, timers included.
@@ -670,7 +671,7 @@ fn timers_of_ended_jobs_are_forgotten() {
     for job in 0..1000 {
         let deadline = (bench.now + START, START);
         let terms = Some(Arc::new(terms));
-        let _ = bench.scheduler.submit(bench.now, job, terms, Some(deadline));
+        let _ = bench.scheduler.submit(bench.now, job, 0, terms, Some(deadline));
         let _ = bench.told();
         let _ = bench.replied(0);
     }

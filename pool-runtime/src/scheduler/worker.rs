@@ -4,12 +4,16 @@
 //! nothing. After any change to a worker, [`Crew::settle`] brings lists and sums up to date;
 //! there is no other place that touches them.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::ops::{Index, IndexMut};
+use std::time::Duration;
 
+use super::estimate::Weight;
 use super::event::{Time, WorkerId};
+use super::machine::Config;
 use super::queue::{Links, List};
 use super::times::Times;
+use super::window::Window;
 
 /// Where a worker is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,8 +64,10 @@ pub(super) struct Sums {
     pub(super) abandoned: usize,
     /// Recalls without an answer yet.
     pub(super) recalls: usize,
-    /// How many jobs could be handed out.
+    /// How many jobs could be handed out, if they are like those before.
     pub(super) room: usize,
+    /// Windows in which jobs lie behind a head of which it is not known whether it was claimed.
+    pub(super) crowded: usize,
 }
 
 impl Sums {
@@ -80,6 +86,7 @@ impl Sums {
             abandoned: swap(self.abandoned, old.abandoned, new.abandoned),
             recalls: swap(self.recalls, old.recalls, new.recalls),
             room: swap(self.room, old.room, new.room),
+            crowded: swap(self.crowded, old.crowded, new.crowded),
         }
     }
 }
@@ -88,7 +95,7 @@ pub(super) struct Worker {
     pub(super) generation: u32,
     pub(super) stage: Stage,
     /// Jobs handed to it and not answered, in order.
-    pub(super) window: VecDeque<u32>,
+    pub(super) window: Window,
     /// So many at the front of the window are known to be claimed. If any, the window holds
     /// nothing else: it was recalled, and gets nothing new before these are answered.
     pub(super) claimed: usize,
@@ -113,6 +120,8 @@ pub(super) struct Worker {
     pub(super) idle_since: Time,
     /// Attempts that have ended here, in all lives.
     pub(super) done: u64,
+    /// How much longer than others it may need to begin.
+    pub(super) slack: u32,
     /// Attempts it answered in this life.
     pub(super) served: u64,
     /// It has been ready in this life or an earlier one.
@@ -129,7 +138,7 @@ impl Worker {
         Worker {
             generation: 0,
             stage: Stage::Gone,
-            window: VecDeque::new(),
+            window: Window::new(),
             claimed: 0,
             recalling: false,
             asked: false,
@@ -142,6 +151,7 @@ impl Worker {
             over_memory: false,
             idle_since: Time::default(),
             done: 0,
+            slack: 1,
             served: 0,
             born: false,
             abandoned: false,
@@ -158,19 +168,37 @@ impl Worker {
         self.overdue = false;
     }
 
-    pub(super) fn room(&self) -> usize {
-        self.sums.room
+    /// Jobs lie behind its head, and may come back.
+    pub(super) fn is_crowded(&self) -> bool {
+        self.is_unverified() && self.window.len() > 1
     }
 
-    fn count(&self, window: usize, max_jobs: Option<u64>) -> Sums {
+    /// It is not known whether the head of its window was claimed.
+    fn is_unverified(&self) -> bool {
         let ready = self.stage == Stage::Ready;
-        let gone = self.stage == Stage::Gone;
+        ready && !self.window.is_empty() && !self.recalling && self.claimed == 0
+    }
+
+    /// How many more jobs it may be handed, whatever they are.
+    fn places(&self, limits: &Limits) -> usize {
         let is_wanted = !self.recalling && !self.unresponsive && !self.over_memory;
-        let takes_jobs = ready && is_wanted && self.claimed == 0;
-        let left = max_jobs.map_or(usize::MAX, |max| {
+        if self.stage != Stage::Ready || !is_wanted || self.claimed > 0 {
+            return 0;
+        }
+        let left = limits.max_jobs.map_or(usize::MAX, |max| {
             usize::try_from(max.saturating_sub(self.served)).unwrap_or(usize::MAX)
         });
-        let room = window.min(left).saturating_sub(self.window.len());
+        limits.window.min(left).saturating_sub(self.window.len())
+    }
+
+    fn takes(&self, weight: Weight, now: Time, limits: &Limits) -> bool {
+        let gets_on = self.window.is_empty() || now.since(self.head_since) <= limits.horizon;
+        self.places(limits) > 0 && gets_on && self.window.takes(weight, limits.nanos())
+    }
+
+    fn count(&self, limits: &Limits) -> Sums {
+        let ready = self.stage == Stage::Ready;
+        let gone = self.stage == Stage::Gone;
         Sums {
             present: usize::from(!gone),
             starting: usize::from(self.stage == Stage::Starting),
@@ -178,22 +206,36 @@ impl Worker {
             unborn_gone: usize::from(gone && !self.born),
             unborn: usize::from(!self.born),
             busy: usize::from(!self.window.is_empty()),
-            unverified: usize::from(
-                ready && !self.window.is_empty() && !self.recalling && self.claimed == 0,
-            ),
+            unverified: usize::from(self.is_unverified()),
             unresponsive: usize::from(ready && self.unresponsive),
             abandoned: usize::from(self.abandoned),
             recalls: usize::from(self.recalling),
-            room: if takes_jobs { room } else { 0 },
+            room: self.places(limits).min(self.window.room(limits.nanos())),
+            crowded: usize::from(self.is_crowded()),
         }
     }
 }
 
+/// What holds for every worker.
+struct Limits {
+    window: usize,
+    horizon: Duration,
+    max_jobs: Option<u64>,
+}
+
+impl Limits {
+    fn nanos(&self) -> u64 {
+        u64::try_from(self.horizon.as_nanos()).unwrap_or(u64::MAX)
+    }
+}
+
+/// How many workers with something to do are asked whether they take one more job.
+const CANDIDATES: usize = 8;
+
 /// All workers.
 pub(super) struct Crew {
     workers: Vec<Worker>,
-    window: usize,
-    max_jobs: Option<u64>,
+    limits: Limits,
     links: Links,
     gone: List,
     /// The one that became idle last comes first, so that the others can go home.
@@ -205,11 +247,15 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    pub(super) fn new(workers: u32, window: usize, max_jobs: Option<u64>) -> Self {
+    pub(super) fn new(config: &Config) -> Self {
+        let workers = config.workers;
         let mut crew = Crew {
             workers: (0..workers).map(|_| Worker::new()).collect(),
-            window,
-            max_jobs,
+            limits: Limits {
+                window: config.window,
+                horizon: config.horizon,
+                max_jobs: config.max_jobs_per_worker,
+            },
             links: Links::default(),
             gone: List::EMPTY,
             idle: List::EMPTY,
@@ -251,7 +297,7 @@ impl Crew {
     #[cfg(test)]
     pub(super) fn recount(&self) -> Sums {
         self.workers.iter().fold(Sums::default(), |sums, worker| {
-            sums.replacing(Sums::default(), worker.count(self.window, self.max_jobs))
+            sums.replacing(Sums::default(), worker.count(&self.limits))
         })
     }
 
@@ -260,9 +306,14 @@ impl Crew {
         self.gone.first()
     }
 
-    /// Who gets the next job: an idle worker, else one with room.
-    pub(super) fn first_free(&self) -> Option<u32> {
-        self.idle.first().or_else(|| self.with_room.first())
+    /// Who gets a job of this weight: an idle worker, else one of those who were served longest ago.
+    pub(super) fn who_takes(&self, weight: Weight, now: Time) -> Option<u32> {
+        let busy = || self.with_room.iter(&self.links).take(CANDIDATES);
+        self.idle.first().or_else(|| busy().find(|&slot| self.takes(slot, weight, now)))
+    }
+
+    pub(super) fn takes(&self, slot: u32, weight: Weight, now: Time) -> bool {
+        self[slot].takes(weight, now, &self.limits)
     }
 
     /// Who has been idle for the longest time.
@@ -301,7 +352,7 @@ impl Crew {
     /// Brings lists and sums up to date after a change to the worker of this slot.
     pub(super) fn settle(&mut self, slot: u32, now: Time) {
         let worker = &self[slot];
-        let sums = worker.count(self.window, self.max_jobs);
+        let sums = worker.count(&self.limits);
         let (old_sums, old_shelf) = (worker.sums, worker.shelf);
         let shelf = match worker.stage {
             Stage::Gone => Shelf::Gone,

@@ -33,6 +33,22 @@ impl World {
         index.is_some_and(|index| self.scheduler.jobs[index].place == Place::BackOff)
     }
 
+    /// How long the next job of this kind is expected to take, in nanoseconds.
+    pub(super) fn expected(&self, kind: u16) -> u64 {
+        self.estimates.get(&kind).copied().unwrap_or(u64::from(u32::MAX))
+    }
+
+    /// By the rule's own words: up by a quarter and a bit, down by a sixteenth.
+    pub(super) fn learn(&mut self, kind: u16, took: Duration) {
+        let took = took.as_nanos() as u64;
+        let next = match self.estimates.get(&kind) {
+            None => took,
+            Some(e) if took > *e => e + e / 4 + 16,
+            Some(e) => e - e / 16,
+        };
+        self.estimates.insert(kind, next);
+    }
+
     // On actions.
 
     pub(super) fn check_nobody_was_passed_over(&self, number: usize) -> Result<(), Violation> {
@@ -94,6 +110,14 @@ impl World {
         ensure!(process.asked_at.is_none(), "job {number} is assigned to one that may be killed");
         ensure!(!process.over, "job {number} is assigned to one with too much memory");
         ensure!(process.window.len() < self.config.window, "job {number}: the window is full");
+        if !process.window.is_empty() {
+            let load: u64 = process.loads.iter().sum();
+            let all = load.saturating_add(self.expected(job.kind));
+            let horizon = u64::try_from(self.config.horizon.as_nanos()).unwrap_or(u64::MAX);
+            ensure!(all <= horizon, "job {number} makes the window too long: {all} ns");
+            let since = self.now.since(process.head_since);
+            ensure!(since <= self.config.horizon, "job {number} is put behind one that is stuck");
+        }
         let left = self.config.max_jobs_per_worker.map(|max| max.saturating_sub(process.served));
         ensure!(
             left.is_none_or(|left| (process.window.len() as u64) < left),
@@ -370,9 +394,9 @@ impl World {
                     None => return Err(format!("slot {slot} has no process")),
                 },
             };
-            let window = worker.window.iter().map(|&index| scheduler.jobs[index].payload as usize);
+            let window = worker.window.iter().map(|index| scheduler.jobs[index].payload as usize);
             ensure!(window.eq(known.iter().copied()), "slot {slot} has another window: {known:?}");
-            for &index in &worker.window {
+            for index in worker.window.iter() {
                 let job = &scheduler.jobs[index];
                 let number = job.payload;
                 ensure!(job.place == Place::Window(slot), "job {number} thinks it is elsewhere");
@@ -402,7 +426,7 @@ impl World {
                         return Err(format!("job {number} waits, and its timeout runs"));
                     };
                     let worker = &scheduler.crew[slot];
-                    ensure!(worker.window.front() == Some(&index), "job {number}: a timeout runs");
+                    ensure!(worker.window.front() == Some(index), "job {number}: a timeout runs");
                     ensure!(worker.timeout_at == Some(at), "job {number}: the timeout differs");
                 }
                 Alarm::Stall => {
@@ -410,7 +434,7 @@ impl World {
                         return Err(format!("job {number} waits, and its stall timeout runs"));
                     };
                     let worker = &scheduler.crew[slot];
-                    ensure!(worker.window.front() == Some(&index), "job {number}: a stall runs");
+                    ensure!(worker.window.front() == Some(index), "job {number}: a stall runs");
                     ensure!(worker.stall_at == Some(at), "job {number}: the stall timeout differs");
                 }
                 Alarm::Deadline => {
@@ -514,6 +538,13 @@ impl World {
         };
         let head = &self.jobs[number];
         let since = process.head_since;
+        let told = &self.scheduler.crew[worker.slot];
+        if told.is_crowded() {
+            // Twice, since one moment serves all; and the driver may be late.
+            let patience = self.config.horizon.saturating_mul(2 * 5 * told.slack);
+            let late = Duration::from_millis(3);
+            ensure!(since + patience + late > now, "jobs are stuck in {worker:?}");
+        }
         if process.claimed == 0 {
             ensure!(since + SILENCE > now, "job {number} lies unclaimed in {worker:?}");
         }

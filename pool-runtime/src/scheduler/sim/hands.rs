@@ -122,6 +122,7 @@ impl World {
                 job.failure = None;
                 job.order = self.scheduler.jobs[job.key.index].order;
                 job.order_at = job.counted();
+                let expected = self.expected(self.jobs[number].kind);
                 let at = self.find(worker).ok_or("assigned to nobody")?;
                 let process = &mut self.processes[at];
                 if process.window.is_empty() {
@@ -129,6 +130,7 @@ impl World {
                     process.last_sign = self.now;
                 }
                 process.window.push_back(number);
+                process.loads.push_back(expected);
                 self.note_head(at);
                 Ok(())
             }
@@ -186,7 +188,15 @@ impl World {
         let silent = process.head_since + Duration::from_millis(50) <= now;
         let doomed = process.window.iter().any(|&number| self.is_doomed(number));
         let over = process.over;
-        ensure!(silent || doomed || over || self.shut, "{worker:?} is recalled for no reason");
+        let patience = self.config.horizon.saturating_mul(5);
+        let stuck = process.window.len() > 1 && process.head_since + patience <= now;
+        if stuck && !(silent || doomed || over || self.shut) {
+            self.count("taken back from behind a long job");
+        }
+        ensure!(
+            silent || doomed || over || stuck || self.shut,
+            "{worker:?} is recalled for no reason"
+        );
         let process = &mut self.processes[at];
         if process.replies.is_empty() && self.dice.percent(dies) {
             self.count("event WorkerGone in place of Recalled");
@@ -201,6 +211,7 @@ impl World {
         process.recalled_at = Some(now);
         let kept = process.claimed;
         let back = process.window.split_off(kept);
+        process.loads.truncate(kept);
         process.owes_awake |= !back.is_empty();
         if kept == 0 {
             let head = &self.jobs[back[0]];

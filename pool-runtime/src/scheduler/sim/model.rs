@@ -88,6 +88,8 @@ pub(super) struct Process {
     /// The scheduler counts this kill as a failed launch.
     pub(super) killed_launch: bool,
     pub(super) window: VecDeque<usize>,
+    /// What each of these was expected to take, in nanoseconds.
+    pub(super) loads: VecDeque<u64>,
     /// The first so many jobs of the window are claimed, and of these the first so many
     /// answered: the replies were written and not yet fed.
     pub(super) claimed: usize,
@@ -123,6 +125,7 @@ impl Process {
             killed_at: None,
             killed_launch: false,
             window: VecDeque::new(),
+            loads: VecDeque::new(),
             claimed: 0,
             replies: VecDeque::new(),
             owes_awake: false,
@@ -158,6 +161,8 @@ impl Process {
 /// What is known of one job.
 pub(super) struct ModelJob {
     pub(super) key: JobKey,
+    /// Of its function.
+    pub(super) kind: u16,
     pub(super) terms: Arc<Terms>,
     pub(super) deadline: Option<(Time, Duration)>,
     /// Whoever reads its frame dies before claiming it.

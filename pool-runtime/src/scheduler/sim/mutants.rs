@@ -38,6 +38,8 @@ mutants! {
     FreesAPermitTwice,
     // Windows.
     OverfillsWindows,
+    OverloadsWindows,
+    NeverFindsTheStuck,
     HandsOutBehindTheDoomed,
     RunsClaimedJobsAgain,
     LosesRecalledJobs,
@@ -117,6 +119,7 @@ impl Mutant {
         let mut config = config.clone();
         match self {
             Mutant::OverfillsWindows => config.window += 1,
+            Mutant::OverloadsWindows => config.horizon = config.horizon.saturating_mul(2),
             Mutant::LaunchesTooMany => config.workers += 1,
             Mutant::NeverRecycles => config.max_jobs_per_worker = None,
             Mutant::NeverSendsHome => config.idle_timeout = None,
@@ -250,9 +253,9 @@ impl World {
     fn sabotage_window(&mut self, slot: u32, death: bool) {
         let Some(mutant) = self.mutant else { return };
         let scheduler = &mut self.scheduler;
-        let window: Vec<u32> = scheduler.crew[slot].window.iter().copied().collect();
+        let window: Vec<u32> = scheduler.crew[slot].window.iter().collect();
         match mutant {
-            Mutant::LosesJobsOnDeath if death => scheduler.crew[slot].window.clear(),
+            Mutant::LosesJobsOnDeath if death => drop(scheduler.crew[slot].window.take()),
             Mutant::PutsRecalledJobsInReverse => {
                 let orders: Vec<u64> = window.iter().map(|&i| scheduler.jobs[i].order).collect();
                 for (&index, order) in window.iter().zip(orders.into_iter().rev()) {
@@ -271,8 +274,8 @@ impl World {
                 Mutant::CallsGreedATimeout if job.doom == Some(Doom::Memory) => {
                     job.doom = Some(Doom::Timeout);
                 }
-                Mutant::LetsPoisonCircle => job.moves = 0,
-                Mutant::CountsEveryWait => job.begun = false,
+                Mutant::CountsEveryWait => job.forget_begun(),
+                Mutant::LetsPoisonCircle => job.set_moves(0),
                 Mutant::CountsUnclaimedAttempts if !death => job.attempts += 1,
                 Mutant::ChargesTwice if death => job.attempts += 1,
                 Mutant::CloseForgetsRetries if death && self.closing => {
@@ -334,6 +337,7 @@ impl World {
                 }
             }
             Some(Mutant::LosesWorkerTime) => scheduler.crew.times = Default::default(),
+            Some(Mutant::NeverFindsTheStuck) => scheduler.tick_at = None,
             Some(Mutant::ForgetsToLaunch) => scheduler.launches.due = None,
             Some(Mutant::ForgetsTimeouts) => {
                 scheduler.timers.retain(|&(.., alarm)| alarm != Alarm::Timeout);

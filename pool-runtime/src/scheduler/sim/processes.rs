@@ -34,7 +34,8 @@ impl World {
         if process.killed_at.is_some() {
             if !process.replies.is_empty() && dice.percent(20) && !unattended {
                 self.count("reply after a kill");
-                self.tell(Event::Replied { worker, reply: Reply::Done });
+                let took = Duration::from_secs(1);
+                self.tell(Event::Replied { worker, reply: Reply::Done, took });
                 ensure!(self.scheduler.actions.is_empty(), "a reply after a kill had an effect");
                 return self.check();
             }
@@ -171,6 +172,7 @@ impl World {
         else {
             return Ok(());
         };
+        process.loads.pop_front();
         process.claimed -= 1;
         process.served += 1;
         process.silent = Silent::No;
@@ -184,12 +186,18 @@ impl World {
         job.replied = Some(reply);
         job.worker = None;
         job.failure = (reply == Reply::Panicked).then_some(Failure::Panic);
+        let kind = job.kind;
+        // Some kinds are quick, and some of these jobs are not.
+        let usual = [1, 20, 150, 5_000][usize::from(kind)];
+        let micros = if self.dice.percent(5) { 10_000 } else { self.dice.below(usual * 2) };
+        let took = Duration::from_micros(micros);
+        self.learn(kind, took);
         self.expect_back_off(number);
         self.note_head(at);
         if asked {
             self.count("reply while asked");
         }
-        self.feed(Event::Replied { worker, reply })
+        self.feed(Event::Replied { worker, reply, took })
     }
 
     /// Tells of a death, after everything that was written was read.

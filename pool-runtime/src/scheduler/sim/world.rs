@@ -1,5 +1,6 @@
 //! One world: its users, its clock, and its way from the first launch to its rest.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -27,6 +28,8 @@ pub(super) struct World {
     /// Past lives.
     pub(super) ghosts: Vec<WorkerId>,
     pub(super) jobs: Vec<ModelJob>,
+    /// By kind, in nanoseconds.
+    pub(super) estimates: BTreeMap<u16, u64>,
     /// Numbers of the unresolved jobs.
     pub(super) open: Vec<usize>,
     pub(super) closing: bool,
@@ -53,6 +56,7 @@ impl World {
         let mut config = Config {
             workers: dice.one_of(&[1, 2, 3, 3, 3, 4, 5]),
             window: dice.one_of(&[1, 1, 1, 2, 3, 5]),
+            horizon: dice.one_of(&[Duration::MAX, Duration::from_micros(200)]),
             max_jobs_per_worker: dice.one_of(&[None, None, Some(1), Some(3), Some(7)]),
             idle_timeout: dice.one_of(&[None, None, None, millis(20), millis(400)]),
             start_timeout: Duration::from_millis(dice.one_of(&[100, 1000])),
@@ -75,6 +79,7 @@ impl World {
             processes: Vec::new(),
             ghosts: Vec::new(),
             jobs: Vec::new(),
+            estimates: BTreeMap::new(),
             open: Vec::new(),
             closing: false,
             shut: false,
@@ -190,9 +195,11 @@ impl World {
             _ => None,
         };
         let number = self.jobs.len();
+        let kind = dice.below(4) as u16;
         let poison = dice.percent(3) && self.dies > 0;
         self.jobs.push(ModelJob {
             key: JobKey { index: u32::MAX, generation: 0 },
+            kind,
             terms: Arc::clone(&terms),
             deadline,
             poison,
@@ -223,7 +230,7 @@ impl World {
         if let Some(mutant) = self.mutant {
             told = Some(mutant.terms(&self.jobs[number].terms));
         }
-        let key = self.scheduler.submit(self.now, number as u64, told, deadline);
+        let key = self.scheduler.submit(self.now, number as u64, kind, told, deadline);
         self.jobs[number].key = key;
         self.sabotage_submitted(number);
         let late = self.closing || self.shut;
@@ -297,7 +304,7 @@ impl World {
             0 => Event::Cancel { job },
             1 => Event::Kill { job },
             2 => Event::WorkerReady { worker },
-            3 => Event::Replied { worker, reply: Reply::Done },
+            3 => Event::Replied { worker, reply: Reply::Done, took: Duration::ZERO },
             4 => Event::Recalled { worker, kept: 0 },
             5 => Event::Awake { worker },
             8 => Event::Progressed { worker },

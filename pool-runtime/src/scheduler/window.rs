@@ -1,0 +1,72 @@
+//! The jobs that one worker was given and has not answered, in order.
+
+use std::collections::VecDeque;
+
+use super::estimate::Weight;
+
+pub(super) struct Window {
+    jobs: VecDeque<(u32, Weight)>,
+    /// What all of them are expected to take, in nanoseconds.
+    load: u64,
+    /// What came last, even if it has left: the next will likely be of its kind.
+    last: Weight,
+}
+
+impl Window {
+    pub(super) fn new() -> Self {
+        Window { jobs: VecDeque::new(), load: 0, last: Weight::UNKNOWN }
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.jobs.len()
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.jobs.is_empty()
+    }
+
+    pub(super) fn front(&self) -> Option<u32> {
+        self.jobs.front().map(|&(index, _)| index)
+    }
+
+    pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
+        self.jobs.iter().map(|&(index, _)| index)
+    }
+
+    pub(super) fn push(&mut self, index: u32, weight: Weight) {
+        self.jobs.push_back((index, weight));
+        self.load += weight.nanos();
+        self.last = weight;
+    }
+
+    pub(super) fn pop_front(&mut self) -> Option<u32> {
+        self.jobs.pop_front().map(|job| self.left(job))
+    }
+
+    pub(super) fn pop_back(&mut self) -> Option<u32> {
+        self.jobs.pop_back().map(|job| self.left(job))
+    }
+
+    fn left(&mut self, (index, weight): (u32, Weight)) -> u32 {
+        self.load -= weight.nanos();
+        index
+    }
+
+    /// Empties it.
+    pub(super) fn take(&mut self) -> impl Iterator<Item = u32> + use<> {
+        self.load = 0;
+        std::mem::take(&mut self.jobs).into_iter().map(|(index, _)| index)
+    }
+
+    /// Whether one more job of this weight keeps all of it within so many nanoseconds.
+    pub(super) fn takes(&self, weight: Weight, horizon: u64) -> bool {
+        self.is_empty() || self.load + weight.nanos() <= horizon
+    }
+
+    /// How many more jobs like the last keep all of it within so many nanoseconds.
+    pub(super) fn room(&self, horizon: u64) -> usize {
+        let each = self.last.nanos().max(1);
+        let more = usize::try_from(horizon.saturating_sub(self.load) / each).unwrap_or(usize::MAX);
+        more.max(usize::from(self.is_empty()))
+    }
+}
