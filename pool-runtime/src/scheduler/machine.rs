@@ -16,7 +16,7 @@ use super::event::{Action, Ending, Event, JobKey, Readiness, Time};
 use super::job::{Doom, Job, Jobs, Place};
 use super::launches::Launches;
 use super::queue::Queue;
-use super::worker::{Crew, Stage};
+use super::worker::{Crew, Limits, Stage};
 
 /// What the pool was built with.
 #[derive(Clone, Debug)]
@@ -97,13 +97,18 @@ impl<T: Clone> Scheduler<T> {
             max_jobs_per_worker: config.max_jobs_per_worker.map(|max| max.max(1)),
             ..config
         };
+        let limits = Limits {
+            window: config.window,
+            horizon: config.horizon,
+            max_jobs: config.max_jobs_per_worker,
+        };
         let mut scheduler = Scheduler {
             mode: Mode::Open,
             jobs: Jobs::new(),
             queue: Queue::new(),
             timers: BTreeSet::new(),
             estimates: Estimates::default(),
-            crew: Crew::new(&config),
+            crew: Crew::new(config.workers, limits),
             tick_at: None,
             launches: Launches::default(),
             check_at: None,

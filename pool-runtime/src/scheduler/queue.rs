@@ -119,10 +119,6 @@ impl Queue {
         self.len
     }
 
-    pub(super) fn is_empty(&self) -> bool {
-        self.len == 0
-    }
-
     pub(super) fn push_back(&mut self, priority: Priority, index: u32) {
         self.lists[priority as usize].push_back(&mut self.links, index);
         self.len += 1;
@@ -222,7 +218,7 @@ mod tests {
             assert_eq!(queue.first(), Some(index));
             queue.remove([Priority::Low, Priority::Normal, Priority::High][priority], index);
         }
-        assert!(queue.is_empty());
+        assert_eq!(queue.len(), 0);
     }
 
     #[test]

@@ -10,7 +10,6 @@ use std::time::Duration;
 
 use super::estimate::Weight;
 use super::event::{Time, WorkerId};
-use super::machine::Config;
 use super::queue::{Links, List};
 use super::times::Times;
 use super::window::Window;
@@ -217,10 +216,10 @@ impl Worker {
 }
 
 /// What holds for every worker.
-struct Limits {
-    window: usize,
-    horizon: Duration,
-    max_jobs: Option<u64>,
+pub(super) struct Limits {
+    pub(super) window: usize,
+    pub(super) horizon: Duration,
+    pub(super) max_jobs: Option<u64>,
 }
 
 impl Limits {
@@ -247,15 +246,10 @@ pub(super) struct Crew {
 }
 
 impl Crew {
-    pub(super) fn new(config: &Config) -> Self {
-        let workers = config.workers;
+    pub(super) fn new(workers: u32, limits: Limits) -> Self {
         let mut crew = Crew {
             workers: (0..workers).map(|_| Worker::new()).collect(),
-            limits: Limits {
-                window: config.window,
-                horizon: config.horizon,
-                max_jobs: config.max_jobs_per_worker,
-            },
+            limits,
             links: Links::default(),
             gone: List::EMPTY,
             idle: List::EMPTY,

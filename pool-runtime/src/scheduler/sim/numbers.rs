@@ -82,7 +82,8 @@ impl World {
         let share = numbers.busy.as_nanos() as f64 / present;
         let told = scheduler.utilization(self.now);
         ensure!((0.0..=1.0).contains(&told), "a utilization of {told}");
-        ensure!((told - share).abs() < 1e-9, "a utilization of {told}, not {share}");
+        let differs = (told - share).abs() > 1e-9;
+        ensure!(!differs, "a utilization of {told}, not {share}");
         Ok(())
     }
 
