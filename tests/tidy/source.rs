@@ -70,7 +70,7 @@ pub(super) fn all() -> Vec<Source> {
     let mut sources: Vec<Source> = texts
         .map(|(path, text)| {
             let code = without_test_items(&blanked(&text));
-            let is_test = path.starts_with("tests/");
+            let is_test = path.starts_with("tests/") || path.starts_with("examples/tests/");
             Source { path, text, code, is_test }
         })
         .collect();
