@@ -337,7 +337,8 @@ impl WrappedFn {
             errors.push(Error::new_spanned(
                 input,
                 format!(
-                    "`#[pool::{kind}]` goes on a function without parameters: nobody passes any"
+                    "`#[pool::{kind}]` goes on a function without parameters: nobody passes any; \
+                     read the command line, the environment or a file in it"
                 ),
             ));
         }
@@ -380,7 +381,10 @@ impl HookFn {
         if let Some(token) = &function.sig.asyncness {
             errors.push(Error::new_spanned(
                 token,
-                format!("a {noun} is not `async`: it runs before the worker has a runtime"),
+                format!(
+                    "a {noun} is not `async`: it runs before the worker has a runtime; \
+                     block in it on what it waits for"
+                ),
             ));
         }
         HookFn { function, args }
