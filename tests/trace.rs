@@ -278,6 +278,19 @@ fn noisy(len: usize) -> Vec<u8> {
     vec![7; len]
 }
 
+/// As `tracing-log` passes on a line of the crate `log`.
+#[pool_job]
+fn log_line() {
+    tracing::warn!(
+        target: "log",
+        log.target = "shop::till",
+        log.module_path = "shop",
+        log.file = "till.rs",
+        log.line = 7_u32,
+        "out of change"
+    );
+}
+
 #[pool_job]
 fn log_and_die(how: Death) {
     tracing::error!("the last words");
@@ -388,6 +401,22 @@ fn an_event_names_the_spans_inside_of_its_job() {
             (event.fields["message"].as_str(), event.fields.get("span").map(String::as_str))
         });
         assert_eq!(events.collect::<Vec<_>>(), expected);
+    });
+}
+
+#[pool::test]
+fn a_line_of_the_crate_log_appears_where_it_comes_from() {
+    isolated(|| {
+        listen(LevelFilter::INFO);
+        let pool = Pool::new(1).unwrap();
+        submit!(pool => log_line).wait().unwrap();
+        let seen = seen();
+        let [event] = &seen.events[..] else { panic!("{:?}", seen.events) };
+        assert_eq!((event.level, event.target.as_str()), (Level::WARN, "shop::till"));
+        assert_eq!((event.file.as_deref(), event.line), (Some("till.rs"), Some(7)));
+        assert_eq!(event.module.as_deref(), Some("shop"));
+        assert_eq!(event.fields["message"], "shown out of change");
+        assert_eq!(event.fields.len(), 1);
     });
 }
 

@@ -303,3 +303,83 @@ impl std::fmt::Debug for Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::record::{Draft, Origin};
+    use super::*;
+
+    fn draft(target: &str) -> Draft {
+        let origin = Origin {
+            level: Level::DEBUG,
+            line: Some(7),
+            name: "event",
+            target,
+            module: None,
+            file: Some("a.rs"),
+        };
+        Draft::new(&origin, [Some("message"), None, Some("n")].into_iter(), "outer:inner")
+    }
+
+    #[test]
+    fn a_record_survives_the_journey() {
+        let bytes = draft("journey").with_text(0, "hello").with_number(1, 9).into_bytes();
+        let record = Record::read(&bytes).unwrap();
+        let Place::Known(site) = record.place else { panic!("the first ones are known") };
+        let metadata = site.metadata.get().unwrap();
+        assert_eq!((*metadata.level(), metadata.target()), (Level::DEBUG, "journey"));
+        assert_eq!((metadata.line(), metadata.file()), (Some(7), Some("a.rs")));
+        assert_eq!(metadata.module_path(), None);
+        let names: Vec<_> = metadata.fields().iter().map(|field| field.name()).collect();
+        assert_eq!(names, ["message", "n", "span"]);
+        let values = record.values.iter().map(|value| value.as_ref().unwrap().to_string());
+        assert_eq!(values.collect::<Vec<_>>(), ["hello", "9", "\"outer:inner\""]);
+        let Place::Known(again) = Record::read(&bytes).unwrap().place else { panic!() };
+        assert!(std::ptr::eq(site, again), "one place, once");
+    }
+
+    #[test]
+    fn cut_off_records_are_malformed_or_short_of_values() {
+        let empty = draft("torn").into_bytes().len();
+        let bytes = draft("torn").with_text(0, "hello").into_bytes();
+        let whole: Vec<_> =
+            (0..bytes.len()).filter(|n| Record::read(&bytes[..*n]).is_some()).collect();
+        let site_end = 2 + usize::from(u16::from_le_bytes([bytes[0], bytes[1]]));
+        assert_eq!(whole, [site_end, empty]);
+    }
+
+    #[test]
+    fn rubbish_is_malformed() {
+        let good = draft("rubbish").into_bytes();
+        for (at, byte) in [(2, 0), (2, 6), (good.len() - 1, 0xff)] {
+            let mut bad = good.clone();
+            bad[at] = byte;
+            assert!(Record::read(&bad).is_none(), "{byte} at {at}");
+        }
+        for value in [[3, 4, 1], [255, 4, 1], [0, 0, 0], [0, 7, 0]] {
+            assert!(Record::read(&[&good[..], &value].concat()).is_none(), "{value:?}");
+        }
+        assert!(Record::read(&[good, vec![0; RECORD_LIMIT as usize]].concat()).is_none());
+    }
+
+    #[test]
+    fn no_record_is_longer_than_the_limit() {
+        let text = "é".repeat(10_000);
+        let names = (0..40).map(|_| Some(&*text));
+        let origin = Origin {
+            level: Level::ERROR,
+            line: None,
+            name: &text,
+            target: &text,
+            module: Some(&text),
+            file: Some(&text),
+        };
+        let mut draft = Draft::new(&origin, names, &text);
+        for n in 0..32 {
+            draft = draft.with_text(n, &text).with_number(n, 1);
+        }
+        let bytes = draft.into_bytes();
+        assert!(bytes.len() <= RECORD_LIMIT as usize);
+        assert!(Record::read(&bytes).is_some());
+    }
+}
