@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use futures_core::Stream;
 
 use crate::happening::PoolEvent;
-use crate::host::{Hub, Subscription};
+use crate::host::Subscription;
 use crate::pool::Pool;
 
 /// What happens in a pool from the moment of [`Pool::events`] on; a stream of [`PoolEvent`]s.
@@ -60,8 +60,7 @@ impl Pool {
     /// }
     /// ```
     pub fn events(&self) -> EventStream {
-        let hub = self.host().map_or_else(Hub::over, |host| host.hub().clone());
-        EventStream(hub.subscribe())
+        EventStream(self.subscribe())
     }
 }
 

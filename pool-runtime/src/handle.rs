@@ -14,6 +14,7 @@ use crate::error::{JobError, JobErrorKind};
 use crate::host::{self, Cell, First, JobStatus, Manner, Outcome, Place, race};
 use crate::id::JobId;
 use crate::registry::{Encoded, Job};
+use crate::stats::Progress;
 
 /// A claim on the output of one job; await it, or [`wait`](Self::wait) for it.
 ///
@@ -134,6 +135,24 @@ impl<T> JobHandle<T> {
     /// As awaiting the handle.
     pub fn wait(self) -> Result<T, JobError> {
         block_on(self)
+    }
+
+    /// How many attempts were begun.
+    pub(crate) fn attempts(&self) -> u32 {
+        self.cell.attempt()
+    }
+
+    /// How far the job says that it is.
+    pub(crate) fn latest_progress(&self) -> Option<Progress> {
+        None
+    }
+
+    /// Which input it is: its label, or what else there is to tell it from others.
+    pub(crate) fn caption(&self) -> String {
+        match &self.cell.subject.label {
+            Some(label) => label.to_string(),
+            None => format!("{} {}", self.name(), self.id()),
+        }
     }
 
     fn decode(&self, outcome: Outcome) -> Result<T, JobError> {

@@ -172,6 +172,7 @@ mod happening;
 mod host;
 mod id;
 mod macros;
+mod meter;
 mod os;
 mod policy;
 mod pool;

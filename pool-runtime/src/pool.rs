@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::call::{Call, CallParts};
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
-use crate::host::{Cell, Host, Order, RoomPlace, WatchKey};
+use crate::host::{Cell, Host, Hub, Order, RoomPlace, Subscription, WatchKey};
 use crate::policy::JobOptions;
 use crate::registry::Job;
 use crate::scheduler::Readiness;
@@ -239,6 +239,11 @@ impl Pool {
     /// How many workers it has at most, at least one.
     pub(crate) fn workers(&self) -> usize {
         self.host().map_or(1, |host| host.workers as usize).max(1)
+    }
+
+    /// What happens from now on.
+    pub(crate) fn subscribe(&self) -> Subscription {
+        self.host().map_or_else(Hub::over, |host| host.hub().clone()).subscribe()
     }
 
     /// For one who waits for room without holding any.

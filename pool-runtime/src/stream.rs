@@ -1,23 +1,22 @@
 //! [`Pool::map`] and what it gives: a stream of results, a few jobs ahead of who reads it.
 
+mod ahead;
 mod unordered;
 
-use std::collections::VecDeque;
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::poll_fn;
 use std::iter::FusedIterator;
-use std::mem;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
-use self::unordered::Unordered;
+use self::ahead::{Ahead, Ended};
 use crate::call::Call;
 use crate::error::{JobError, JobErrorKind};
-use crate::handle::{JobHandle, block_on};
-use crate::host::JobStatus;
+use crate::handle::block_on;
+use crate::meter::Meter;
 use crate::pool::{Pool, RoomWatch};
 use crate::registry::Job;
 
@@ -95,12 +94,7 @@ pub struct JobStream<J: Job, I> {
     ahead: Ahead<J::Output>,
     max_in_flight: usize,
     watch: RoomWatch,
-}
-
-/// Jobs that were submitted and whose results were not given yet.
-enum Ahead<T> {
-    Ordered(VecDeque<JobHandle<T>>),
-    Unordered(Unordered<T>),
+    meter: Option<Box<Meter>>,
 }
 
 /// Nothing in it is pinned.
@@ -120,9 +114,10 @@ impl Pool {
             calls: Some(calls.into_iter()),
             is_pulling: false,
             late: None,
-            ahead: Ahead::Ordered(VecDeque::new()),
+            ahead: Ahead::new(),
             max_in_flight: self.workers().saturating_mul(IN_FLIGHT_PER_WORKER),
             watch: self.room_watch(),
+            meter: None,
         }
     }
 }
@@ -130,11 +125,7 @@ impl Pool {
 impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     /// Gives results as the jobs end, in whatever order that is.
     pub fn unordered(mut self) -> Self {
-        if let Ahead::Ordered(handles) = &mut self.ahead {
-            let mut ahead = Unordered::new();
-            mem::take(handles).into_iter().for_each(|handle| ahead.push(handle));
-            self.ahead = Ahead::Unordered(ahead);
-        }
+        self.ahead.become_unordered();
         self
     }
 
@@ -146,6 +137,47 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     /// outputs are large.
     pub fn max_in_flight(mut self, n: usize) -> Self {
         self.max_in_flight = n.max(1);
+        self
+    }
+
+    /// Shows on stderr how far the stream is, under this name.
+    ///
+    /// On a terminal, with the feature `progress`, that is a bar: how many jobs are done, how many
+    /// of them failed and how often one was tried again, the rate and the time that is left, and up
+    /// to eight of the running jobs by their [labels](crate::Call::label), with their own progress.
+    /// What workers print appears above it if the pool [captures](crate::Output::Capture) it.
+    /// Elsewhere it is a plain line for every tenth of the whole and at least every half minute,
+    /// and one at the end. How many jobs there are in all is told where the iterator's
+    /// [`size_hint`](Iterator::size_hint) is exact.
+    ///
+    /// The environment variable `POOL_PROGRESS` chooses: `auto` (the default), `bar` (also on a
+    /// terminal that calls itself dumb), `plain`, or `none`.
+    ///
+    /// It is shown while the stream is polled, and nothing of it can fail.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pool::{Pool, call, pool_job};
+    ///
+    /// #[pool_job]
+    /// fn resize(path: &str) -> usize {
+    ///     path.len()
+    /// }
+    ///
+    /// #[pool::main]
+    /// fn main() -> Result<(), Box<dyn std::error::Error>> {
+    ///     let paths = ["a.png", "b.png"];
+    ///     let pool = Pool::new(2)?;
+    ///     let calls = paths.map(|path| call!(resize, path).label(path));
+    ///     for result in pool.map(calls).progress("resize").blocking() {
+    ///         assert_eq!(result?, 5);
+    ///     }
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn progress(mut self, name: impl Into<String>) -> Self {
+        self.meter = Meter::new(name.into()).map(Box::new);
         self
     }
 
@@ -242,6 +274,33 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
         let (least, most) = calls.map_or((0, Some(0)), |calls| calls.size_hint());
         (least.saturating_add(late), most.and_then(|most| most.checked_add(late)))
     }
+
+    fn begin_meter(&mut self) {
+        let (least, most) = self.size_hint();
+        if let Some(meter) = &mut self.meter {
+            meter.begin(most.filter(|most| *most == least), || self.pool.subscribe());
+        }
+    }
+
+    /// The next result, and how many attempts it took.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<J::Output>>> {
+        let mut pulled = 0;
+        while self.ahead.len() < self.max_in_flight
+            && (pulled < PULLED_AT_ONCE || !self.ahead.has_ended())
+            && self.pull(cx)
+        {
+            pulled += 1;
+        }
+        if let Poll::Ready(ended) = self.ahead.poll_next(cx) {
+            return Poll::Ready(Some(ended));
+        }
+        if self.pool.is_foreign() {
+            // Nobody tells a fork child how the jobs of its parent end.
+            self.calls = None;
+            self.ahead = Ahead::new();
+        }
+        if self.is_terminated() { Poll::Ready(None) } else { Poll::Pending }
+    }
 }
 
 impl<J: Job, I: Iterator<Item = Call<J>>> Stream for JobStream<J, I> {
@@ -249,22 +308,26 @@ impl<J: Job, I: Iterator<Item = Call<J>>> Stream for JobStream<J, I> {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        let mut pulled = 0;
-        while this.ahead.len() < this.max_in_flight
-            && (pulled < PULLED_AT_ONCE || !this.ahead.has_ended())
-            && this.pull(cx)
-        {
-            pulled += 1;
+        if this.meter.as_ref().is_some_and(|meter| meter.is_new()) {
+            this.begin_meter();
         }
-        if let Poll::Ready(result) = this.ahead.poll_next(cx) {
-            return Poll::Ready(Some(result));
+        let polled = this.poll_ended(cx);
+        if let Some(meter) = &mut this.meter {
+            match &polled {
+                Poll::Ready(Some((result, attempts))) => {
+                    if meter.ended(result.is_err(), *attempts) {
+                        meter.show(this.ahead.running());
+                    }
+                }
+                Poll::Ready(None) => this.end_meter(true),
+                Poll::Pending => {
+                    while meter.poll_due(cx).is_ready() {
+                        meter.show(this.ahead.running());
+                    }
+                }
+            }
         }
-        if this.pool.is_foreign() {
-            // Nobody tells a fork child how the jobs of its parent end.
-            this.calls = None;
-            this.ahead = Ahead::Ordered(VecDeque::new());
-        }
-        if this.is_terminated() { Poll::Ready(None) } else { Poll::Pending }
+        polled.map(|ended| ended.map(|(result, _)| result))
     }
 
     /// Exact if that of the calls is, unless the pool ends before.
@@ -281,10 +344,20 @@ impl<J: Job, I: Iterator<Item = Call<J>>> FusedStream for JobStream<J, I> {
     }
 }
 
+impl<J: Job, I> JobStream<J, I> {
+    fn end_meter(&mut self, is_whole: bool) {
+        // The terminal is the parent's.
+        if let Some(meter) = self.meter.as_mut().filter(|_| !self.pool.is_foreign()) {
+            meter.end(is_whole);
+        }
+    }
+}
+
 impl<J: Job, I> Drop for JobStream<J, I> {
     fn drop(&mut self) {
         // Those that wait first: else they would be handed to the workers of those that run.
         self.ahead.cancel_queued();
+        self.end_meter(false);
         self.watch.end(&self.pool);
     }
 }
@@ -296,57 +369,6 @@ impl<J: Job, I> fmt::Debug for JobStream<J, I> {
             .field("in_flight", &self.ahead.len())
             .field("max_in_flight", &self.max_in_flight)
             .finish_non_exhaustive()
-    }
-}
-
-impl<T> Ahead<T> {
-    fn len(&self) -> usize {
-        match self {
-            Ahead::Ordered(handles) => handles.len(),
-            Ahead::Unordered(ahead) => ahead.len(),
-        }
-    }
-
-    fn push(&mut self, handle: JobHandle<T>) {
-        match self {
-            Ahead::Ordered(handles) => handles.push_back(handle),
-            Ahead::Unordered(ahead) => ahead.push(handle),
-        }
-    }
-
-    /// Whether a result is there to be given.
-    fn has_ended(&self) -> bool {
-        match self {
-            Ahead::Ordered(handles) => handles.front().is_some_and(JobHandle::is_finished),
-            Ahead::Unordered(ahead) => ahead.has_ended(),
-        }
-    }
-
-    /// The next result; pending also if there is no job at all.
-    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JobError>> {
-        let handles = match self {
-            Ahead::Ordered(handles) => handles,
-            Ahead::Unordered(ahead) => return ahead.poll_next(cx),
-        };
-        // Out of the line while it is polled: decoding its output may panic.
-        let Some(mut handle) = handles.pop_front() else { return Poll::Pending };
-        let result = Pin::new(&mut handle).poll(cx);
-        if result.is_pending() {
-            handles.push_front(handle);
-        }
-        result
-    }
-
-    fn cancel_queued(&self) {
-        let cancel = |handle: &JobHandle<T>| {
-            if handle.status() == JobStatus::Queued {
-                handle.cancel();
-            }
-        };
-        match self {
-            Ahead::Ordered(handles) => handles.iter().rev().for_each(cancel),
-            Ahead::Unordered(ahead) => ahead.waiting().for_each(cancel),
-        }
     }
 }
 

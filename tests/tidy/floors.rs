@@ -53,10 +53,11 @@ const HOUSE: &[Room] = &[
         below: &["words", "bytes", "hands", "context"],
         crates: &["tokio"],
     },
+    Room { name: "meter", modules: &["meter"], below: &["words", "host"], crates: &["indicatif"] },
     Room {
         name: "roof",
         modules: &["pool", "builder", "call", "events", "global", "handle", "queue", "stream"],
-        below: &["words", "bytes", "context", "host"],
+        below: &["words", "bytes", "context", "host", "meter"],
         crates: &["tokio", "futures_core"],
     },
     Room {

@@ -205,7 +205,7 @@ impl Cell {
     }
 
     /// Which attempt was handed out last.
-    pub(super) fn attempt(&self) -> u32 {
+    pub(crate) fn attempt(&self) -> u32 {
         self.attempt.load(Ordering::Relaxed)
     }
 

@@ -27,7 +27,7 @@ struct Seat<T> {
 enum Guest<T> {
     None,
     Waiting(JobHandle<T>),
-    Ended(Result<T, JobError>),
+    Ended(Result<T, JobError>, u32),
 }
 
 /// The seats whose jobs have ended, first come, first served.
@@ -60,7 +60,7 @@ impl<T> Unordered<T> {
             Poll::Pending => Guest::Waiting(handle),
             Poll::Ready(result) => {
                 seat.waker.wake_by_ref();
-                Guest::Ended(result)
+                Guest::Ended(result, handle.attempts())
             }
         };
         seat.guest = guest;
@@ -79,8 +79,8 @@ impl<T> Unordered<T> {
         &mut self.seats[n]
     }
 
-    /// The next one that ended; pending also if there is none at all.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Result<T, JobError>> {
+    /// The next one that ended, and in how many attempts; pending also if there is none at all.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Result<T, JobError>, u32)> {
         loop {
             let Some(n) = self.line.next(cx) else { return Poll::Pending };
             let seat = &mut self.seats[n];
@@ -93,13 +93,13 @@ impl<T> Unordered<T> {
                 // The seat is free before the output is decoded: that may panic.
                 Guest::Waiting(mut handle) => {
                     self.leave(n);
-                    if let ended @ Poll::Ready(_) = Pin::new(&mut handle).poll(cx) {
-                        return ended;
+                    if let Poll::Ready(result) = Pin::new(&mut handle).poll(cx) {
+                        return Poll::Ready((result, handle.attempts()));
                     }
                 }
-                Guest::Ended(result) => {
+                Guest::Ended(result, attempts) => {
                     self.leave(n);
-                    return Poll::Ready(result);
+                    return Poll::Ready((result, attempts));
                 }
             }
         }
@@ -114,7 +114,7 @@ impl<T> Unordered<T> {
     pub(super) fn waiting(&self) -> impl Iterator<Item = &JobHandle<T>> {
         self.seats.iter().filter_map(|seat| match &seat.guest {
             Guest::Waiting(handle) => Some(handle),
-            Guest::None | Guest::Ended(_) => None,
+            Guest::None | Guest::Ended(..) => None,
         })
     }
 }
