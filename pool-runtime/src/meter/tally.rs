@@ -125,7 +125,7 @@ impl Tally {
 
 impl Row {
     /// As in `a.pdf, attempt 2: 3 of 10 (30 %), reading`.
-    #[cfg_attr(not(feature = "progress"), expect(dead_code, reason = "for the bar"))]
+    #[cfg_attr(not(any(test, feature = "progress")), expect(dead_code, reason = "for the bar"))]
     pub(super) fn text(&self) -> String {
         let mut text = plain(&self.label);
         if self.attempt > 1 {
