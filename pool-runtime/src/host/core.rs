@@ -467,6 +467,7 @@ mod tests {
         let config = Config {
             workers: 1,
             window: 1,
+            horizon: Duration::MAX,
             max_jobs_per_worker: None,
             idle_timeout: None,
             start_timeout: Duration::MAX,
