@@ -1,6 +1,6 @@
 //! `Pool::stats`: every job is counted where it is, every worker is what it is said to be.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::Duration;
 
@@ -29,6 +29,14 @@ fn have(bytes: usize, started: &Path, gate: &Path) {
         thread::sleep(Duration::from_millis(1));
     }
     drop(std::hint::black_box(memory));
+}
+
+/// Takes no time, or waits for the gate.
+#[pool_job]
+fn quick_or_held(gate: Option<PathBuf>) {
+    while gate.as_ref().is_some_and(|gate| !gate.exists()) {
+        thread::sleep(Duration::from_millis(1));
+    }
 }
 
 /// What the global pool says in a worker, which has none.
@@ -224,6 +232,32 @@ fn a_job_in_its_back_off_is_queued() {
         assert!(job.wait().unwrap_err().is_cancelled());
         assert_eq!(counts(&pool), [0, 0, 0, 0, 1]);
         assert!(pool.snapshot().oldest_queued.is_none());
+    });
+}
+
+#[pool::test]
+fn a_job_that_is_handed_ahead_is_queued() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        // The pool learns that these are quick, and so may be handed over many at a time.
+        let quick: Vec<_> = (0..300).map(|_| submit!(pool => quick_or_held, None)).collect();
+        quick.into_iter().for_each(|job| job.wait().unwrap());
+        let gate = scratch("gate");
+        let held = submit!(pool => quick_or_held, Some(gate.clone()));
+        let behind: Vec<_> = (0..20).map(|_| submit!(pool => quick_or_held, None)).collect();
+        wait_until("the first runs", || pool.stats().running == 1);
+        for _ in 0..200 {
+            let stats = pool.stats();
+            agree(&stats);
+            assert_eq!((stats.queued, stats.running, stats.succeeded), (20, 1, 300), "{stats:?}");
+            assert_eq!(stats.wait.count(), 301);
+            assert!(pool.snapshot().oldest_queued.is_some());
+        }
+        jobs::open(&gate);
+        held.wait().unwrap();
+        behind.into_iter().for_each(|job| job.wait().unwrap());
+        let stats = pool.stats();
+        assert_eq!((stats.queued, stats.succeeded, stats.wait.count()), (0, 321, 321));
     });
 }
 
