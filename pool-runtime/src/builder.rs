@@ -299,6 +299,7 @@ impl PoolBuilder {
         };
         let config = Config {
             workers,
+            // Where output is captured it has to stay one: whose line it is would not be known.
             window: 1,
             horizon: HORIZON,
             max_jobs_per_worker: self.max_jobs_per_worker,

@@ -144,6 +144,11 @@ impl JobError {
         self
     }
 
+    pub(crate) fn with_tail(mut self, tail: Option<Arc<str>>) -> Self {
+        self.0.stderr_tail = tail;
+        self
+    }
+
     /// What happened.
     pub fn kind(&self) -> &JobErrorKind {
         &self.0.kind
@@ -169,7 +174,9 @@ impl JobError {
         self.0.attempts
     }
 
-    /// With captured stderr: the last lines that the worker wrote.
+    /// With captured stderr ([`Output::Capture`](crate::Output::Capture)): the last lines that the
+    /// worker wrote to it while it ran this job, or while it failed to start; at most 20 lines and
+    /// 4 KiB. `None` if it wrote nothing.
     pub fn stderr_tail(&self) -> Option<&str> {
         self.0.stderr_tail.as_deref()
     }
@@ -219,7 +226,9 @@ impl fmt::Debug for JobError {
 
 impl fmt::Display for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Inner { kind, subject, attempts, detail, .. } = &*self.0;
+        use JobErrorKind::{Crashed, MemoryLimit, TimedOut};
+
+        let Inner { kind, subject, attempts, detail, stderr_tail } = &*self.0;
         write!(f, "job `{}` (id {}", subject.name, subject.id)?;
         if let Some(label) = &subject.label {
             write!(f, ", label {label:?}")?;
@@ -232,11 +241,29 @@ impl fmt::Display for JobError {
         if let Some(detail) = detail {
             write!(f, " ({detail})")?;
         }
+        // The texts of the other kinds say all that, or it was not the end of the process.
+        if matches!(kind, Crashed(_) | TimedOut(_) | MemoryLimit { .. }) {
+            if let Some(words) = stderr_tail.as_deref().and_then(last_words) {
+                write!(f, "; its last words: {words:?}")?;
+            }
+        }
         match kind.advice(*attempts) {
             Some(advice) => write!(f, "; {advice}"),
             None => Ok(()),
         }
     }
+}
+
+/// The last line that says something, or the end of it.
+pub(crate) fn last_words(tail: &str) -> Option<&str> {
+    const ENOUGH: usize = 200;
+    // What the standard library adds to every panic, and to every one that cannot unwind.
+    const PHRASES: [&str; 2] =
+        ["note: run with `RUST_BACKTRACE", "thread caused non-unwinding panic"];
+    let says = |line: &&str| !line.is_empty() && !PHRASES.iter().any(|p| line.starts_with(p));
+    let line = tail.lines().map(str::trim).rfind(says)?;
+    let start = line.char_indices().rev().nth(ENOUGH - 1).map_or(0, |(at, _)| at);
+    Some(&line[start..])
 }
 
 impl JobErrorKind {

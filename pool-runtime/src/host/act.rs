@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use super::after::After;
 use super::backlog::{Count, Share};
-use super::body::runs_on;
+use super::cause::{Cause, Trouble};
 use super::cell::{Cell, JobStatus, Manner, Outcome};
 use super::ledger::Ledger;
 use super::link::{Answer, Link, Said};
@@ -30,19 +30,9 @@ pub(super) struct Core {
     shares: VecDeque<Arc<Share>>,
     pub(super) ledger: Ledger,
     defaults: Terms,
-    /// Why the last launch failed.
-    pub(super) trouble: Option<Arc<str>>,
+    pub(super) trouble: Option<Trouble>,
     /// Workers that were launched and are not reaped yet.
     pub(super) unreaped: usize,
-}
-
-/// What an action may need to know of the news that caused it.
-#[derive(Default)]
-struct Cause {
-    /// The answer that was just read.
-    said: Option<Said>,
-    /// What is known of the death that was just seen.
-    detail: Option<Arc<str>>,
 }
 
 impl Core {
@@ -247,6 +237,9 @@ impl Core {
                 if matches!(said, Said::Panicked(_)) {
                     task.cell.set_status(JobStatus::Queued);
                 }
+                if !matches!(said, Said::Done(_)) {
+                    cause.remember(&task.cell, link);
+                }
                 after.tasks.push(task);
                 seat.begin_head(around, &mut after.wakers, &mut after.trace);
                 if answer.is_bloated {
@@ -272,18 +265,18 @@ impl Core {
             around.hub.publish(&mut after.wakers, || PoolEvent::WorkerExited { slot, pid, exit });
         }
         let seat = self.seats.get(worker);
-        let claimed = seat.is_some_and(|seat| {
-            let front = seat.window.front();
-            // It may be tried again, and then it waits; else it has its outcome in a moment.
-            if let Some((_, task)) = front {
-                task.cell.set_status(JobStatus::Queued);
-            }
-            front.zip(link.as_ref()).is_some_and(|(&(seq, _), link)| link.was_claimed(seq))
-        });
-        let detail: Arc<str> = detail.into();
+        let (seq, head) = match seat.and_then(|seat| seat.window.front()) {
+            Some((seq, task)) => (Some(*seq), Some(task.cell.clone())),
+            None => (None, None),
+        };
+        // It may be tried again, and then it waits; else it has its outcome in a moment.
+        if let Some(cell) = &head {
+            cell.set_status(JobStatus::Queued);
+        }
+        let claimed = seq.zip(link.as_ref()).is_some_and(|(seq, link)| link.was_claimed(seq));
         if in_launch {
             let killed = self.seats.get(worker).is_some_and(|seat| seat.killed);
-            self.trouble = Some(match exit {
+            let text = match exit {
                 WorkerExit::Unknown => detail.clone(),
                 _ if killed => {
                     let limit = around.plan.start_timeout;
@@ -291,16 +284,19 @@ impl Core {
                         "{detail} was not ready within its start timeout of {limit:?}: raise \
                          `start_timeout`, or see what its start hooks wait for"
                     )
-                    .into()
                 }
                 exit => format!(
                     "{detail} {exit} before it was ready: its `main` is not wrapped by \
                      `#[pool::main]`, or a start hook ended it"
-                )
-                .into(),
-            });
+                ),
+            };
+            self.trouble = Some(Trouble::new(text, link.as_ref()));
         }
-        let mut cause = Cause { detail: Some(detail), ..Cause::default() };
+        let mut cause = Cause::default();
+        cause.detail = Some(detail.into());
+        if let Some((job, link)) = head.zip(link.as_ref()) {
+            cause.remember(&job, link);
+        }
         let event = Event::WorkerGone { worker, exit, claimed };
         self.handle(around, event, &mut cause, after);
         // A launch that followed has made a new place in the meantime.
@@ -423,6 +419,9 @@ impl Core {
             task.cell.set_status(JobStatus::Queued);
             after.tasks.push(task);
         }
+        if let (0, Some(journal)) = (kept, &link.journal) {
+            journal.begin(None);
+        }
         kept
     }
 
@@ -439,7 +438,7 @@ impl Core {
             task.cell.set_key(None);
             return after.returned.push((share.clone(), task.cell));
         }
-        let outcome = self.outcome(&task.cell, ending, attempts, cause);
+        let outcome = cause.outcome(&task.cell, ending, attempts, self.trouble.as_ref());
         self.settle(around, task, outcome, after);
     }
 
@@ -457,39 +456,6 @@ impl Core {
             share.ended(Some(count), &mut after.wakers);
         }
         after.tasks.push(task);
-    }
-
-    fn outcome(
-        &self,
-        job: &Arc<Cell>,
-        ending: Ending,
-        attempts: u32,
-        cause: &mut Cause,
-    ) -> Outcome {
-        let kind = match ending {
-            Ending::Replied => match cause.said.take() {
-                Some(Said::Done(output)) => return Ok(output),
-                Some(Said::Failed(kind)) => kind,
-                Some(Said::Panicked(info)) => JobErrorKind::Panicked(info),
-                // The scheduler ends a job by a reply only while that reply is fed.
-                Some(Said::Awake | Said::Logged(_)) | None => {
-                    JobErrorKind::Crashed(WorkerExit::Unknown)
-                }
-            },
-            Ending::Crashed(exit) => {
-                let error = job.error(JobErrorKind::Crashed(exit), attempts);
-                return Err(error.with_detail(cause.detail.clone()));
-            }
-            Ending::TimedOut(limit) => JobErrorKind::TimedOut(limit),
-            Ending::MemoryLimit(limit) => JobErrorKind::MemoryLimit { limit },
-            Ending::Cancelled => JobErrorKind::Cancelled,
-            Ending::Unsupported(demand) => JobErrorKind::Unsupported(runs_on(&demand)),
-            Ending::PoolClosed => JobErrorKind::PoolClosed,
-            Ending::WorkerStart => JobErrorKind::WorkerStart(
-                self.trouble.as_deref().unwrap_or("the reason is unknown").to_owned(),
-            ),
-        };
-        Err(job.error(kind, attempts))
     }
 }
 

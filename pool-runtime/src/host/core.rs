@@ -201,7 +201,7 @@ impl Host {
         if readiness == Readiness::Pending && !is_known() {
             inner.ready.push(waker);
         }
-        let trouble = inner.core.trouble.clone();
+        let trouble = inner.core.trouble.as_ref().map(|trouble| trouble.text.clone());
         drop(inner);
         self.catch_up();
         (readiness, trouble)

@@ -11,6 +11,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::background::OwnedRuntime;
+use super::capture::{Capture, Rest};
 use super::core::Host;
 use super::link::{Answer, Link, Said, TEXT_ROOM};
 use super::memory;
@@ -74,8 +75,8 @@ async fn drive(host: &Arc<Host>) {
 
 /// One worker's life, from its launch until it is reaped.
 async fn life(host: &Host, worker: WorkerId) {
-    let (link, welcome) = match host.around.plan.start(worker) {
-        Ok((link, welcome)) => (Arc::new(link), welcome),
+    let (link, welcome, capture) = match host.around.plan.start(worker) {
+        Ok((link, welcome, capture)) => (Arc::new(link), welcome, capture),
         Err(reason) => {
             let exit = WorkerExit::Unknown;
             let gone = Gone { worker, link: None, exit, detail: reason, in_launch: true };
@@ -86,6 +87,7 @@ async fn life(host: &Host, worker: WorkerId) {
     let mut desk = Desk {
         reader: FrameReader::new(host.around.plan.max_payload.max(TEXT_ROOM)),
         welcome,
+        capture,
         is_ready: false,
         pokes: 0,
         records: 0,
@@ -96,20 +98,20 @@ async fn life(host: &Host, worker: WorkerId) {
     };
     if ended != Ended::Process {
         // A worker that exits closes its channel first.
-        let exited = race(link.process.ended(), tokio::time::sleep(AFTERLIFE)).await;
-        if let First::Right(()) = exited {
+        if !desk.outlive(host, &link, AFTERLIFE).await {
             link.condemn("it closed its channel and lived on".to_owned());
         }
     }
-    let waited = race(link.process.ended(), tokio::time::sleep(LAST_WAIT)).await;
+    let has_ended = desk.outlive(host, &link, LAST_WAIT).await;
     // Its group dies before it is reaped, and what it said last is read before it is dead to us.
     link.process.kill();
     if ended != Ended::Channel {
         desk.read(host, &link, READS_AT_DEATH);
     }
-    let exit = match waited {
-        First::Left(()) => link.process.reap().unwrap_or(WorkerExit::Unknown),
-        First::Right(()) => WorkerExit::Unknown,
+    desk.capture.finish(host.hub(), link.journal.as_ref());
+    let exit = match has_ended {
+        true => link.process.reap().unwrap_or(WorkerExit::Unknown),
+        false => WorkerExit::Unknown,
     };
     let farewell = || link.recorder.farewell().map(|farewell| farewell.to_string());
     let verdict = link.verdict().or_else(farewell);
@@ -159,6 +161,8 @@ enum Ended {
 struct Desk {
     reader: FrameReader<ToHost>,
     welcome: Welcome,
+    /// What it prints.
+    capture: Capture,
     /// It has greeted.
     is_ready: bool,
     /// One for each recalled frame at most.
@@ -181,9 +185,10 @@ impl Desk {
     async fn serve(&mut self, host: &Host, link: &Arc<Link>) -> Ended {
         loop {
             let writes = write_rest(link);
-            let news = race(race(link.channel.readable(), link.process.ended()), writes).await;
+            let worker = race(link.channel.readable(), link.process.ended());
+            let news = race(race(worker, writes), self.capture.read()).await;
             match news {
-                First::Left(First::Left(Ok(readable))) => {
+                First::Left(First::Left(First::Left(Ok(readable)))) => {
                     match self.read(host, link, READS_A_TURN) {
                         Progress::More => tokio::task::yield_now().await,
                         Progress::Drained => readable.drained(),
@@ -191,11 +196,23 @@ impl Desk {
                     }
                 }
                 // The runtime is going away.
-                First::Left(First::Left(Err(_))) => return Ended::Channel,
-                First::Left(First::Right(())) => return Ended::Process,
-                First::Right(()) => return Ended::Writing,
+                First::Left(First::Left(First::Left(Err(_)))) => return Ended::Channel,
+                First::Left(First::Left(First::Right(()))) => return Ended::Process,
+                First::Left(First::Right(())) => return Ended::Writing,
+                First::Right(()) => {
+                    self.capture.deliver(host.hub(), link.journal.as_ref());
+                    // Whoever prints without end is one among many.
+                    tokio::task::yield_now().await;
+                }
             }
         }
+    }
+
+    /// Reads what it prints until the process has ended, or for so long. Whether it has.
+    async fn outlive(&mut self, host: &Host, link: &Link, limit: Duration) -> bool {
+        let ended = race(link.process.ended(), tokio::time::sleep(limit));
+        let pump = self.capture.pump(host.hub(), link.journal.as_ref());
+        matches!(race(ended, pump).await, First::Left(First::Left(())))
     }
 
     /// Reads and books what is there.
@@ -210,6 +227,12 @@ impl Desk {
             let mut answers = Vec::new();
             let fault = self.parse(host, link, &mut answers).err();
             if !answers.is_empty() {
+                // What a job has printed before it answered comes before its end.
+                let ends = answers
+                    .iter()
+                    .any(|answer| !matches!(answer.said, Said::Awake | Said::Logged(_)));
+                let rest = if ends { Rest::Line } else { Rest::Stays };
+                self.capture.drain(host.hub(), link.journal.as_ref(), rest);
                 host.enter_as_driver(News::Answers(link.clone(), answers));
             }
             if let Some(reason) = fault {

@@ -1,14 +1,16 @@
 //! Starts one worker: recorder, channel, process. Half-built state is undone by the drops.
 
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::capture::{Capture, Journal};
 use super::link::Link;
 use crate::error::BuildError;
-use crate::os;
+use crate::os::{self, Handle, PipeEnd};
 use crate::recorder::Recorder;
 use crate::registry;
 use crate::scheduler::WorkerId;
@@ -23,14 +25,37 @@ pub enum Output {
     Inherit,
     /// Nowhere.
     Null,
+    /// To this program, which gets it line by line, as
+    /// [`PoolEvent::Output`](crate::PoolEvent::Output) from [`Pool::events`](crate::Pool::events).
+    /// Of stderr the last lines are also kept for the error of a job that fails
+    /// ([`JobError::stderr_tail`](crate::JobError::stderr_tail)). If nobody reads the events, or not
+    /// in time, lines are dropped; a job never waits for them.
+    Capture,
 }
 
 impl Output {
-    fn stdio(self) -> Stdio {
-        match self {
-            Output::Inherit => Stdio::inherit(),
-            Output::Null => Stdio::null(),
-        }
+    /// What a worker is started with, and the end of it to read from, if there is one.
+    fn open(self) -> io::Result<(Stdio, Option<PipeEnd>)> {
+        Ok(match self {
+            Output::Inherit => (Stdio::inherit(), None),
+            Output::Null => (Stdio::null(), None),
+            Output::Capture => {
+                let (ours, theirs) = os::output_pipe()?;
+                (Stdio::from(theirs), Some(ours))
+            }
+        })
+    }
+
+    /// What a worker is given after its start, and the end of it to read from.
+    fn open_late(self) -> io::Result<(Option<Handle>, Option<PipeEnd>)> {
+        Ok(match self {
+            Output::Inherit => (os::own_stdout().ok(), None),
+            Output::Null => (None, None),
+            Output::Capture => {
+                let (ours, theirs) = os::output_pipe()?;
+                (Some(theirs), Some(ours))
+            }
+        })
     }
 }
 
@@ -130,16 +155,24 @@ impl Program {
 
 impl LaunchPlan {
     /// Starts the process; it has not said anything yet. Inside the driver's runtime.
-    pub(super) fn start(&self, worker: WorkerId) -> Result<(Link, Welcome), String> {
+    pub(super) fn start(&self, worker: WorkerId) -> Result<(Link, Welcome, Capture), String> {
         let (recorder, recorder_file) = Recorder::create()
             .map_err(|error| format!("no shared memory for its recorder: {error}"))?;
         // A test harness prints before the worker takes over: until then its stdout is null, and
         // the real one travels with the welcome.
         let in_harness = matches!(self.program, Program::OwnTest(..));
-        let late_stdout = match self.stdout {
-            Output::Inherit if in_harness => os::own_stdout().ok(),
-            _ => None,
+        let no_pipe = |error| format!("no pipe for what it prints: {error}");
+        let (stdout, late_stdout, stdout_end) = match in_harness {
+            true => {
+                let (late, end) = self.stdout.open_late().map_err(no_pipe)?;
+                (Stdio::null(), late, end)
+            }
+            false => {
+                let (stdio, end) = self.stdout.open().map_err(no_pipe)?;
+                (stdio, None, end)
+            }
         };
+        let (stderr, stderr_end) = self.stderr.open().map_err(no_pipe)?;
         let welcome = Welcome {
             protocol: PROTOCOL_VERSION,
             slot: worker.slot,
@@ -148,17 +181,19 @@ impl LaunchPlan {
             descriptors: 1 + u32::from(late_stdout.is_some()),
         };
         let (channel, process) = os::spawn(
-            self.command(in_harness),
+            self.command(stdout, stderr),
             &self.process_name(worker),
             &welcome.encode(),
             &recorder_file,
             late_stdout.as_ref(),
         )
         .map_err(|error| format!("`{}` cannot be started: {error}", self.describe().display()))?;
-        Ok((Link::new(worker, process, channel, recorder), welcome))
+        let capture = Capture::new(worker.slot, stdout_end, stderr_end);
+        let journal = capture.is_on().then(Journal::default);
+        Ok((Link::new(worker, process, channel, recorder, journal), welcome, capture))
     }
 
-    fn command(&self, in_harness: bool) -> Command {
+    fn command(&self, stdout: Stdio, stderr: Stdio) -> Command {
         let mut command = Command::new(self.program.path());
         for variable in &self.environment {
             match variable {
@@ -186,8 +221,7 @@ impl LaunchPlan {
             command.args(["--include-ignored", "--exact", test, "--nocapture", "--test-threads=1"]);
         }
         command.args(&self.args);
-        command.stdout(if in_harness { Stdio::null() } else { self.stdout.stdio() });
-        command.stderr(self.stderr.stdio());
+        command.stdout(stdout).stderr(stderr);
         command
     }
 

@@ -6,10 +6,11 @@
 use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
 
+use super::capture::Journal;
 use super::cell::Output;
 use super::limits::Limits;
 use crate::error::{JobErrorKind, PanicInfo};
@@ -35,6 +36,8 @@ pub(crate) struct Link {
     pub(super) process: Process,
     pub(super) channel: HostEnd,
     pub(super) recorder: Recorder,
+    /// Of a worker whose output is captured.
+    pub(super) journal: Option<Journal>,
     /// How many jobs were put into the out-buffer: the seq of the next one.
     sent: AtomicU64,
     out: Mutex<Out>,
@@ -99,12 +102,14 @@ impl Link {
         process: Process,
         channel: HostEnd,
         recorder: Recorder,
+        journal: Option<Journal>,
     ) -> Self {
         Link {
             worker,
             process,
             channel,
             recorder,
+            journal,
             sent: AtomicU64::new(0),
             out: Mutex::default(),
             limits: Limits::default(),
@@ -224,6 +229,11 @@ impl Link {
         let recalled = |frame: &OutFrame| frame.seq.is_some_and(|seq| seq >= first);
         self.out().frames.retain(|frame| frame.written > 0 || !recalled(frame));
         first
+    }
+
+    /// The last lines that it wrote to stderr, where these are captured.
+    pub(super) fn stderr_tail(&self) -> Option<Arc<str>> {
+        self.journal.as_ref().and_then(Journal::tail)
     }
 
     /// The worker's number.

@@ -11,6 +11,8 @@ mod after;
 mod background;
 mod backlog;
 mod body;
+mod capture;
+mod cause;
 mod cell;
 mod core;
 mod driver;

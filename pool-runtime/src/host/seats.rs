@@ -71,14 +71,18 @@ pub(crate) fn take_due<T>(window: &mut VecDeque<(u64, T)>, seq: u64) -> Result<T
 }
 
 impl Seat {
-    /// The job at the front of the window is the one that the worker can run now.
+    /// The job at the front of the window, if there is one, is what the worker can run now.
     pub(super) fn begin_head(
         &self,
         around: &Around,
         wakers: &mut Vec<Waker>,
         trace: &mut trace::Pending,
     ) {
-        if let Some((_, Task { cell, .. })) = self.window.front() {
+        let head = self.window.front().map(|(_, task)| &task.cell);
+        if let Some(journal) = self.link.as_ref().and_then(|link| link.journal.as_ref()) {
+            journal.begin(head.map(|cell| cell.subject.id));
+        }
+        if let Some(cell) = head {
             cell.set_status(JobStatus::Running);
             let (id, attempt) = (cell.subject.id, cell.attempt());
             let slot = self.worker.slot as usize;

@@ -11,9 +11,10 @@ mod unix;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    Adopted, Adoption, ChannelEnd, Handle, HostEnd, HostWatch, Mapping, Nudge, Process, Woken,
-    adopt, end_own_group, forget_environment, is_privileged, is_worker, leave, own_executable,
-    own_stdout, prepare_worker, restore_stdout, spawn, wait_for_host,
+    Adopted, Adoption, ChannelEnd, Handle, HostEnd, HostWatch, Mapping, Nudge, PipeEnd, Process,
+    Woken, adopt, end_own_group, flush_c_stdout, forget_environment, is_privileged, is_worker,
+    leave, output_pipe, own_executable, own_stdout, prepare_worker, print_lines, restore_stdout,
+    spawn, wait_for_host,
 };
 
 /// The environment variable that tells a process it is a worker: protocol version and host pid.

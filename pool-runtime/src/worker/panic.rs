@@ -36,11 +36,12 @@ pub(super) fn install(last_words: impl Fn(PanicReport) + Send + Sync + 'static) 
             last_words(report);
         } else {
             let earlier = NOTED.with_borrow(VecDeque::len);
-            if earlier == 1 {
-                print_first_note();
-            }
             if earlier > 0 {
                 before(info);
+            }
+            // Last, since that one is the cause, and the other brings a long backtrace.
+            if earlier == 1 {
+                print_first_note();
             }
             NOTED.with_borrow_mut(|noted| {
                 noted.truncate(REMEMBERED - 1);

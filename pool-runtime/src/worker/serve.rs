@@ -126,6 +126,7 @@ impl Worker {
         drop(scene);
         // A line without its end would be lost if this process is killed later on.
         let _ = std::io::stdout().flush();
+        os::flush_c_stdout();
         self.outbox.end();
         let micros = started.elapsed().as_micros().min(u128::from(u16::MAX)) as u16;
         self.reply(header.seq, micros, outcome);

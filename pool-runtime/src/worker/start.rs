@@ -38,6 +38,7 @@ fn start(adopted: Adopted) -> Result<serve::Worker, String> {
     let Adopted { channel, host, welcome, descriptors } = adopted;
     let welcome = Welcome::decode(&welcome).ok_or("its host said no welcome")?;
     os::prepare_worker(welcome.slot);
+    os::print_lines();
     let channel = Arc::new(channel);
     let nudge = Nudge::new().map_err(|error| format!("no pipe for its guard: {error}"))?;
     let mut descriptors = descriptors.into_iter();

@@ -88,7 +88,7 @@ const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
 const QUIETLY: SendFlags = SendFlags::empty();
 
 /// One read into spare capacity, without filling it with zeroes first.
-fn read_into(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+pub(super) fn read_into(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
     let spare = buffer.spare_capacity_mut();
     let max = max.min(spare.len());
     if max == 0 {

@@ -4,15 +4,18 @@ mod adopt;
 mod channel;
 mod mapping;
 mod memory;
+mod pipe;
 mod process;
 mod worker;
 
 pub(crate) use adopt::{Adopted, Adoption, adopt, forget_environment, is_privileged, is_worker};
 pub(crate) use channel::{ChannelEnd, HostEnd};
 pub(crate) use mapping::Mapping;
+pub(crate) use pipe::{PipeEnd, output_pipe};
 pub(crate) use process::{Process, own_executable, own_stdout, spawn};
 pub(crate) use worker::{
-    HostWatch, Nudge, Woken, end_own_group, leave, prepare_worker, restore_stdout, wait_for_host,
+    HostWatch, Nudge, Woken, end_own_group, flush_c_stdout, leave, prepare_worker, print_lines,
+    restore_stdout, wait_for_host,
 };
 
 /// Something of the kernel's that can be handed to another process.

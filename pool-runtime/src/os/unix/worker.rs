@@ -145,7 +145,38 @@ fn offer_to_the_kernel() {
     let _ = std::fs::write(PATH, (inherited + OOM_OFFER).min(OOM_HIGHEST).to_string());
 }
 
-/// From here on the worker prints to the host's stdout.
+/// Lets C code print lines as they come, as Rust code does, also where stdout is no terminal: what
+/// lies in a buffer is lost when the process is killed.
+pub(crate) fn print_lines() {
+    // SAFETY: nothing was printed there before, no buffer of ours is handed over, and the mode is
+    // one of the three that there are.
+    #[cfg(any(target_os = "linux", target_os = "freebsd", target_vendor = "apple"))]
+    unsafe {
+        libc::setvbuf(c_stdout(), std::ptr::null_mut(), libc::_IOLBF, 0);
+    }
+}
+
+/// What C code has printed without a line end leaves this process.
+pub(crate) fn flush_c_stdout() {
+    // SAFETY: the stream lives as long as the process, and has a lock of its own.
+    #[cfg(any(target_os = "linux", target_os = "freebsd", target_vendor = "apple"))]
+    unsafe {
+        libc::fflush(c_stdout());
+    }
+}
+
+/// The C library's own.
+#[cfg(any(target_os = "linux", target_os = "freebsd", target_vendor = "apple"))]
+fn c_stdout() -> *mut libc::FILE {
+    unsafe extern "C" {
+        #[cfg_attr(any(target_vendor = "apple", target_os = "freebsd"), link_name = "__stdoutp")]
+        static stdout: *mut libc::FILE;
+    }
+    // SAFETY: every C library has this variable, and sets it before `main`.
+    unsafe { stdout }
+}
+
+/// From here on the worker prints to where it should.
 pub(crate) fn restore_stdout(stdout: &Handle) -> io::Result<()> {
     rustix::stdio::dup2_stdout(stdout)?;
     Ok(())
