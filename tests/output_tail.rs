@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use pool::{JobErrorKind, Output, Pool, PoolBuilder, block_on, call, submit};
+use pool::{JobErrorKind, Output, Pool, PoolBuilder, PoolEvent, block_on, call, submit};
 use pool_tests::jobs::{self, Death};
 use pool_tests::{isolated, lines, scratch, wait_until};
 
@@ -79,6 +79,35 @@ fn a_crash_brings_the_last_lines_of_its_job() {
         let error = submit!(pool => jobs::die, Death::Exit(3)).wait().unwrap_err();
         assert_eq!(error.stderr_tail(), None);
         assert!(!error.to_string().contains("last words"), "{error}");
+    });
+}
+
+#[pool::test]
+fn what_the_quickest_death_leaves_belongs_to_its_job() {
+    isolated(|| {
+        let pool = Pool::builder().workers(2).stderr(Output::Capture).build().unwrap();
+        block_on(pool.ready()).unwrap();
+        let mut events = pool.events();
+        for _ in 0..100 {
+            // Handed over by this thread, and read by another.
+            let job = submit!(pool => complain, &said(&["last words"]), Some(Death::Exit(1)));
+            let id = job.id();
+            let error = job.wait().unwrap_err();
+            assert_eq!(error.stderr_tail(), Some("last words"), "{error}");
+            let told = block_on(async {
+                let mut told = Vec::new();
+                while let Some(event) = events.next().await {
+                    match event {
+                        PoolEvent::JobStarted { id: other, .. } if other == id => told.push(1),
+                        PoolEvent::Output { job: Some(other), .. } if other == id => told.push(2),
+                        PoolEvent::JobEnded { id: other, .. } if other == id => break,
+                        _ => {}
+                    }
+                }
+                told
+            });
+            assert_eq!(told, [1, 2]);
+        }
     });
 }
 

@@ -401,11 +401,14 @@ impl Core {
         if let Some(limit) = memory_limit {
             link.limits.add(link.sent(), limit);
         }
-        let seq = link.run(cell.number, cell.raw, prelude, cell.arguments());
-        seat.window.push_back((seq, task));
+        let (link, cell) = (link.clone(), task.cell.clone());
+        seat.window.push_back((link.sent(), task));
+        // Before the worker has it: what it prints from then on belongs to this job.
         if seat.window.len() == 1 {
             seat.begin_head(around, &mut after.wakers, &mut after.trace);
         }
+        link.run(cell.number, cell.raw, prelude, cell.arguments());
+        after.cells.push(cell);
     }
 
     /// Takes back what is not claimed; how many jobs stay.

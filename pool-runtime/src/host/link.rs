@@ -118,8 +118,9 @@ impl Link {
         }
     }
 
-    /// Sends one job: writes what fits now. Returns its seq. Under the core's lock.
-    pub(super) fn run(&self, job: u16, raw: bool, prelude: Prelude, payload: Payload) -> u64 {
+    /// Sends one job, whose seq is the count of those that were sent before: writes what fits now.
+    /// Under the core's lock.
+    pub(super) fn run(&self, job: u16, raw: bool, prelude: Prelude, payload: Payload) {
         let seq = self.sent.load(Ordering::Relaxed);
         self.sent.store(seq + 1, Ordering::Relaxed);
         if let Some(level) = trace::wanted() {
@@ -135,7 +136,6 @@ impl Link {
         head[..HEADER_LEN].copy_from_slice(&header.encode());
         head[HEADER_LEN..].copy_from_slice(&prelude.encode());
         self.push(OutFrame { head, head_len: head.len(), payload, written: 0, seq: Some(seq) });
-        seq
     }
 
     /// Tells the worker to exit.
