@@ -12,6 +12,7 @@ use crate::policy::{RetryPolicy, Terms};
 use crate::pool::Pool;
 use crate::registry;
 use crate::scheduler::Config;
+use crate::worker;
 
 /// Payloads travel with a length of 32 bits, and something of a frame comes before them.
 const MAX_PAYLOAD: u64 = u32::MAX as u64 - 4096;
@@ -57,6 +58,7 @@ pub struct PoolBuilder {
     stdout: Output,
     stderr: Output,
     name: Option<String>,
+    in_process: bool,
 }
 
 impl Pool {
@@ -93,6 +95,7 @@ impl PoolBuilder {
             stdout: Output::default(),
             stderr: Output::default(),
             name: None,
+            in_process: false,
         }
     }
 
@@ -238,6 +241,54 @@ impl PoolBuilder {
         self
     }
 
+    /// Runs the jobs on threads of this process, in place of worker processes: for debuggers,
+    /// coverage tools and checkers, which see everything in one process then.
+    ///
+    /// The environment variable `POOL_IN_PROCESS=1` does the same to every pool of a program;
+    /// workers do not inherit it. `0` or nothing leaves the choice to the program.
+    ///
+    /// The same API, the same wire, the same order of jobs, and these differences:
+    ///
+    /// - A running job cannot be killed. Where that is asked for (cancel or kill without a grace
+    ///   period, or one that is over; timeout, stall timeout, deadline), its handle resolves at once
+    ///   as [`Unsupported`](crate::JobErrorKind::Unsupported), and is not retried. Its thread runs
+    ///   on, sees [`is_cancelled`](crate::JobContext::is_cancelled), and keeps its slot busy until it
+    ///   returns. [`Pool::shutdown`] resolves it as `PoolClosed` and does not wait for it, nor does
+    ///   [`Pool::close`].
+    /// - A panic is caught; but a job that aborts, exits or overflows its stack takes the program
+    ///   with it, and what it does to the environment, to descriptors or to the working directory
+    ///   it does to the program.
+    /// - A panic of a job goes to its handle in place of the program's panic hook, as in a worker;
+    ///   all other panics go to the hook that was there when the pool started its first thread.
+    /// - States are made once a thread, and dropped when it ends.
+    ///   [`#[worker_start]`](macro@crate::worker_start) functions do not run: `main` has prepared
+    ///   the process.
+    /// - `env`, `env_remove`, `env_clear`, `threads_per_worker`, `current_dir`, `executable`,
+    ///   `args`, `stdout`, `stderr` and every `memory_limit` are ignored, not refused, so that any
+    ///   program can be looked at in this way. [`name`](Self::name) is that of the threads.
+    /// - A `main` that nothing wraps is fine. In a job there is no global pool, as in a worker.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pool::{Pool, pool_job, submit};
+    ///
+    /// #[pool_job]
+    /// fn pid() -> u32 {
+    ///     std::process::id()
+    /// }
+    ///
+    /// fn main() -> Result<(), pool::BuildError> {
+    ///     let pool = Pool::builder().workers(1).in_process().build()?;
+    ///     assert_eq!(submit!(pool => pid).wait().unwrap(), std::process::id());
+    ///     Ok(())
+    /// }
+    /// ```
+    pub fn in_process(mut self) -> Self {
+        self.in_process = true;
+        self
+    }
+
     /// Builds the pool and begins to start its workers; it does not wait for them
     /// ([`Pool::ready`] does).
     ///
@@ -247,7 +298,8 @@ impl PoolBuilder {
     /// `main` is not wrapped, two jobs have one name, or the system gives no thread.
     pub fn build(self) -> Result<Pool, BuildError> {
         let table = registry::table().map_err(BuildError::new)?;
-        if host::is_privileged() {
+        let in_process = self.in_process || host::threads_are_asked_for()?;
+        if !in_process && host::is_privileged() {
             return Err(BuildError::new(
                 "this program runs set-user-id or set-group-id, where a worker could not trust \
                  what it is told: start it without these rights",
@@ -268,6 +320,7 @@ impl PoolBuilder {
             ));
         }
         let program = match self.executable {
+            _ if in_process => Program::Threads(worker::serve_on_thread),
             // Absolute: a bare name would be looked for in `PATH`, a relative one from the
             // workers' own directory.
             Some(path) if path.is_file() => Program::Other(absolute(path)?),
@@ -281,7 +334,8 @@ impl PoolBuilder {
             }
             None => Program::own()?,
         };
-        if let Some(dir) = self.current_dir.as_deref().filter(|dir| !dir.is_dir()) {
+        let dir = self.current_dir.as_deref().filter(|_| !in_process);
+        if let Some(dir) = dir.filter(|dir| !dir.is_dir()) {
             return Err(missing("current_dir", dir, "no directory", "make it, or name another"));
         }
         let plan = LaunchPlan {
@@ -305,7 +359,7 @@ impl PoolBuilder {
             max_jobs_per_worker: self.max_jobs_per_worker,
             idle_timeout: self.idle_timeout,
             start_timeout: self.start_timeout,
-            killable: true,
+            killable: !in_process,
             defaults: self.terms,
             seed: u64::from(std::process::id()),
         };

@@ -3,7 +3,7 @@
 //! It lies below both houses, since jobs on threads have one too. A context outlives its job
 //! without harm: from the job's end on it is cancelled, whatever comes after in that worker.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -18,6 +18,17 @@ use crate::recorder::Recorder;
 
 thread_local! {
     static CURRENT: RefCell<Option<JobContext>> = const { RefCell::new(None) };
+    static IS_WORKER: Cell<bool> = const { Cell::new(false) };
+}
+
+/// From here on this thread of the host is a worker.
+pub(crate) fn become_worker_thread() {
+    IS_WORKER.set(true);
+}
+
+/// Whether this is a thread of the host that is a worker.
+pub(crate) fn is_worker_thread() -> bool {
+    IS_WORKER.try_with(Cell::get).unwrap_or(false)
 }
 
 /// Given to a job function that has a parameter `ctx: &JobContext`; callers do not pass it.
@@ -153,13 +164,23 @@ impl Future for Cancelled<'_> {
 /// there is nobody.
 pub(crate) struct CancelWatch {
     pub(crate) recorder: Recorder,
-    pub(crate) nudge: Nudge,
+    /// To the guard. `None`: the host has this watch, and wakes those who wait when it asks.
+    pub(crate) nudge: Option<Nudge>,
     waiting: Mutex<Vec<Waker>>,
 }
 
 impl CancelWatch {
     pub(crate) fn new(recorder: Recorder, nudge: Nudge) -> Self {
-        CancelWatch { recorder, nudge, waiting: Mutex::new(Vec::new()) }
+        CancelWatch { recorder, nudge: Some(nudge), waiting: Mutex::new(Vec::new()) }
+    }
+
+    /// Of a worker that is a thread of its host.
+    pub(crate) fn of_thread(recorder: Recorder) -> Self {
+        CancelWatch { recorder, nudge: None, waiting: Mutex::new(Vec::new()) }
+    }
+
+    pub(crate) fn is_of_thread(&self) -> bool {
+        self.nudge.is_none()
     }
 
     fn register(&self, waker: Waker) {
@@ -167,8 +188,8 @@ impl CancelWatch {
         let first = waiting.is_empty();
         waiting.push(waker);
         drop(waiting);
-        if first {
-            self.nudge.send();
+        if let (true, Some(nudge)) = (first, &self.nudge) {
+            nudge.send();
         }
     }
 
@@ -177,11 +198,14 @@ impl CancelWatch {
         !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
+    /// Those who have to look again: to be woken by the caller.
+    pub(crate) fn take_waiting(&self) -> Vec<Waker> {
+        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
     /// Lets everybody look again.
     pub(crate) fn wake_all(&self) {
-        let waiting =
-            std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
-        for waker in waiting {
+        for waker in self.take_waiting() {
             // A waker is the job's; neither the guard nor the worker's loop ends by its panic.
             let wake = std::panic::AssertUnwindSafe(|| waker.wake());
             if let Err(payload) = std::panic::catch_unwind(wake) {

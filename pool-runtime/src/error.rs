@@ -84,7 +84,8 @@ pub enum JobErrorKind {
     },
     /// No worker could be started.
     WorkerStart(String),
-    /// Something that this pool cannot do.
+    /// Something that this pool cannot do: ending a job that runs on a thread
+    /// ([`in_process`](crate::PoolBuilder::in_process)).
     Unsupported(String),
 }
 
@@ -349,7 +350,9 @@ impl fmt::Display for JobErrorKind {
             JobErrorKind::WorkerStart(text) => {
                 write!(f, "could not run: no worker could be started: {text}")
             }
-            JobErrorKind::Unsupported(text) => write!(f, "is not supported here: {text}"),
+            JobErrorKind::Unsupported(text) => {
+                write!(f, "asks for what this pool cannot do: {text}")
+            }
         }
     }
 }

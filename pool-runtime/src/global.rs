@@ -3,6 +3,7 @@
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use crate::builder::PoolBuilder;
+use crate::context::is_worker_thread;
 use crate::error::BuildError;
 use crate::host::is_worker;
 use crate::pool::Pool;
@@ -35,6 +36,12 @@ impl Pool {
     ///
     /// As [`PoolBuilder::build`]; always in a worker.
     pub fn try_global() -> Result<&'static Pool, BuildError> {
+        if is_worker_thread() {
+            return Err(BuildError::new(
+                "this is a job on a thread of its program (`in_process`), and as in a worker process \
+                 there is no global pool: build one in the job with `Pool::builder()`",
+            ));
+        }
         if let Some(built) = GLOBAL.get() {
             return built.as_ref().map_err(Clone::clone);
         }
@@ -57,6 +64,12 @@ impl PoolBuilder {
     ///
     /// As [`build`](Self::build), and if there is a global pool already.
     pub fn build_global(self) -> Result<&'static Pool, BuildError> {
+        if is_worker_thread() {
+            return Err(BuildError::new(
+                "a job on a thread of its program (`in_process`) cannot make the program's global \
+                 pool: use `build`",
+            ));
+        }
         let _building = BUILDING.lock().unwrap_or_else(PoisonError::into_inner);
         if GLOBAL.get().is_some() {
             return Err(BuildError::new(

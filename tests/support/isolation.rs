@@ -369,7 +369,10 @@ fn host<F: FnOnce()>(isolation: &Isolation, body: F) {
 /// What the pools of a body have left in this process.
 fn leftovers(before: &BTreeMap<String, usize>) -> Option<String> {
     let threads = proc::own_threads();
-    if threads.iter().any(|name| name == "pool-driver" || name == "pool-reaper") {
+    let is_ours = |name: &String| {
+        name == "pool-driver" || name == "pool-reaper" || name.starts_with("pool-worker")
+    };
+    if threads.iter().any(is_ours) {
         return Some(format!("threads {threads:?}"));
     }
     let recorders = proc::own_mappings("pool-recorder");

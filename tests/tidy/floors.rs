@@ -74,6 +74,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
     ("os/unix/pipe.rs", "tokio", "readiness of a descriptor (`AsyncFd`) is the driver's"),
     ("os/unix/process.rs", "tokio", "readiness of a pidfd (`AsyncFd`) is the driver's"),
     ("builder.rs", "scheduler", "the builder writes the scheduler's `Config`"),
+    ("builder.rs", "worker", "the loop that threads run `in_process`, handed down as a function"),
     ("pool.rs", "scheduler", "`Readiness` is what `Pool::ready` reports"),
     ("call.rs", "serde", "the bounds of `Call::named`: its types are the user's"),
     ("private.rs", "inventory", "expansions register through our re-export"),

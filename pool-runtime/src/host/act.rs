@@ -31,8 +31,9 @@ pub(super) struct Core {
     pub(super) ledger: Ledger,
     defaults: Terms,
     pub(super) trouble: Option<Trouble>,
-    /// Workers that were launched and are not reaped yet.
+    /// Workers that were launched and are not reaped yet; threads are not waited for.
     pub(super) unreaped: usize,
+    reaps: bool,
 }
 
 impl Core {
@@ -44,6 +45,7 @@ impl Core {
             defaults: config.defaults,
             trouble: None,
             unreaped: 0,
+            reaps: config.killable,
             scheduler: Scheduler::new(config, Time::default()),
         }
     }
@@ -87,7 +89,7 @@ impl Core {
                 match seat {
                     Some(seat) if !seat.killed => seat.link = Some(link),
                     // Told to die before it was born.
-                    Some(_) | None => link.process.kill(),
+                    Some(_) | None => link.kill(),
                 }
             }
             News::Ready(worker) => {
@@ -346,7 +348,7 @@ impl Core {
                         if let (Some(link), Some(&(seq, _))) =
                             (seat.live_link(), seat.window.front())
                         {
-                            link.recorder.ask(seq);
+                            after.wakers.extend(link.ask(seq));
                         }
                     }
                 }
@@ -357,10 +359,7 @@ impl Core {
                 }
                 Action::Kill { worker } => {
                     if let Some(seat) = self.seats.get(worker) {
-                        seat.killed = true;
-                        if let Some(link) = &seat.link {
-                            link.process.kill();
-                        }
+                        seat.kill(&mut after.wakers, &mut after.tasks);
                     }
                 }
                 Action::Resolve { job, ending, attempts, unassigned } => {
@@ -377,7 +376,7 @@ impl Core {
         if let Some(old) = self.seats.launch(worker) {
             after.tasks.extend(old.window.into_iter().map(|(_, task)| task));
         }
-        self.unreaped += 1;
+        self.unreaped += usize::from(self.reaps);
         after.launches.push(worker);
     }
 
@@ -398,7 +397,7 @@ impl Core {
         };
         let cell = &task.cell;
         cell.set_attempt(prelude.attempt);
-        if let Some(limit) = memory_limit {
+        if let Some(limit) = memory_limit.filter(|_| !link.process.is_thread()) {
             link.limits.add(link.sent(), limit);
         }
         let (link, cell) = (link.clone(), task.cell.clone());

@@ -96,7 +96,11 @@ async fn life(host: &Host, worker: WorkerId) {
         First::Left(ended) => ended,
         First::Right(never) => match never {},
     };
-    if ended != Ended::Process {
+    if link.process.is_thread() {
+        // It sees the end of its channel, some time.
+        link.kill();
+        link.process.ended().await;
+    } else if ended != Ended::Process {
         // A worker that exits closes its channel first.
         if !desk.outlive(host, &link, AFTERLIFE).await {
             link.condemn("it closed its channel and lived on".to_owned());
@@ -104,7 +108,7 @@ async fn life(host: &Host, worker: WorkerId) {
     }
     let has_ended = desk.outlive(host, &link, LAST_WAIT).await;
     // Its group dies before it is reaped, and what it said last is read before it is dead to us.
-    link.process.kill();
+    link.kill();
     if ended != Ended::Channel {
         desk.read(host, &link, READS_AT_DEATH);
     }
@@ -125,7 +129,7 @@ async fn life(host: &Host, worker: WorkerId) {
         }
         exit => exit,
     };
-    let who = format!("worker {}, pid {}", worker.slot, link.process.id());
+    let who = format!("worker {}, {}", worker.slot, link.process.describe());
     let detail = verdict.map_or_else(|| who.clone(), |verdict| format!("{who}: {verdict}"));
     host.enter_as_driver(News::Gone(Gone {
         worker,

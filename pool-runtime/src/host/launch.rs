@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use super::body::{Body, ServeOnThread};
 use super::capture::{Capture, Journal};
 use super::link::Link;
 use crate::error::BuildError;
@@ -93,6 +94,8 @@ pub(crate) enum Program {
     OwnTest(PathBuf, &'static str),
     /// Another one that has the same jobs.
     Other(PathBuf),
+    /// No program: this loop, on threads of this process.
+    Threads(ServeOnThread),
 }
 
 /// By these the usual libraries learn how many threads they may start.
@@ -117,6 +120,19 @@ pub(crate) fn main_is_wrapped() {
 /// Whether this process is a worker of some pool.
 pub(crate) fn is_worker() -> bool {
     os::is_worker()
+}
+
+/// Whether the environment asks for threads in place of worker processes.
+pub(crate) fn threads_are_asked_for() -> Result<bool, BuildError> {
+    match std::env::var_os(os::IN_PROCESS_VARIABLE) {
+        None => Ok(false),
+        Some(text) if text.is_empty() || text == "0" => Ok(false),
+        Some(text) if text == "1" => Ok(true),
+        Some(text) => Err(BuildError::new(format!(
+            "{} is {text:?}: it must be 1 (jobs run on threads of this program), 0 or nothing",
+            os::IN_PROCESS_VARIABLE
+        ))),
+    }
 }
 
 /// Whether this program runs with rights that its caller does not have.
@@ -149,13 +165,21 @@ impl Program {
     fn path(&self) -> &Path {
         match self {
             Program::Own(path) | Program::OwnTest(path, _) | Program::Other(path) => path,
+            Program::Threads(_) => Path::new(""),
         }
     }
 }
 
 impl LaunchPlan {
-    /// Starts the process; it has not said anything yet. Inside the driver's runtime.
+    /// Starts the process, or the thread; it has not said anything yet. Inside the driver's runtime.
     pub(super) fn start(&self, worker: WorkerId) -> Result<(Link, Welcome, Capture), String> {
+        if let Program::Threads(serve) = self.program {
+            let welcome = self.welcome(worker, 0);
+            let name = format!("{}-{}", self.pool.as_deref().unwrap_or("pool-worker"), worker.slot);
+            let (body, channel, recorder) = Body::on_thread(name, serve, welcome)?;
+            let capture = Capture::new(worker.slot, None, None);
+            return Ok((Link::new(worker, body, channel, recorder, None), welcome, capture));
+        }
         let (recorder, recorder_file) = Recorder::create()
             .map_err(|error| format!("no shared memory for its recorder: {error}"))?;
         // A test harness prints before the worker takes over: until then its stdout is null, and
@@ -173,13 +197,7 @@ impl LaunchPlan {
             }
         };
         let (stderr, stderr_end) = self.stderr.open().map_err(no_pipe)?;
-        let welcome = Welcome {
-            protocol: PROTOCOL_VERSION,
-            slot: worker.slot,
-            fingerprint: self.fingerprint,
-            max_payload: self.max_payload,
-            descriptors: 1 + u32::from(late_stdout.is_some()),
-        };
+        let welcome = self.welcome(worker, 1 + u32::from(late_stdout.is_some()));
         let (channel, process) = os::spawn(
             self.command(stdout, stderr),
             &self.process_name(worker),
@@ -190,11 +208,22 @@ impl LaunchPlan {
         .map_err(|error| format!("`{}` cannot be started: {error}", self.describe().display()))?;
         let capture = Capture::new(worker.slot, stdout_end, stderr_end);
         let journal = capture.is_on().then(Journal::default);
-        Ok((Link::new(worker, process, channel, recorder, journal), welcome, capture))
+        Ok((Link::new(worker, Body::Process(process), channel, recorder, journal), welcome, capture))
+    }
+
+    fn welcome(&self, worker: WorkerId, descriptors: u32) -> Welcome {
+        Welcome {
+            protocol: PROTOCOL_VERSION,
+            slot: worker.slot,
+            fingerprint: self.fingerprint,
+            max_payload: self.max_payload,
+            descriptors,
+        }
     }
 
     fn command(&self, stdout: Stdio, stderr: Stdio) -> Command {
         let mut command = Command::new(self.program.path());
+        command.env_remove(os::IN_PROCESS_VARIABLE);
         for variable in &self.environment {
             match variable {
                 Variable::Set(key, value) => command.env(key, value),
@@ -247,8 +276,8 @@ impl LaunchPlan {
     fn describe(&self) -> PathBuf {
         match &self.program {
             Program::Other(path) => path.clone(),
-            Program::Own(link) | Program::OwnTest(link, _) => {
-                std::env::current_exe().unwrap_or_else(|_| link.clone())
+            Program::Own(_) | Program::OwnTest(..) | Program::Threads(_) => {
+                std::env::current_exe().unwrap_or_else(|_| self.program.path().to_owned())
             }
         }
     }

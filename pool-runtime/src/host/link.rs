@@ -7,14 +7,16 @@ use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::Waker;
 
 use tokio::sync::Notify;
 
+use super::body::Body;
 use super::capture::Journal;
 use super::cell::Output;
 use super::limits::Limits;
 use crate::error::{JobErrorKind, PanicInfo};
-use crate::os::{HostEnd, Process};
+use crate::os::HostEnd;
 use crate::recorder::Recorder;
 use crate::scheduler::WorkerId;
 use crate::trace::{self, RECORD_LIMIT, Record};
@@ -33,7 +35,7 @@ pub(super) const TEXT_ROOM: u64 = 512 * 1024;
 #[derive(Debug)]
 pub(crate) struct Link {
     pub(super) worker: WorkerId,
-    pub(super) process: Process,
+    pub(super) process: Body,
     pub(super) channel: HostEnd,
     pub(super) recorder: Recorder,
     /// Of a worker whose output is captured.
@@ -99,7 +101,7 @@ pub(crate) enum Said {
 impl Link {
     pub(super) fn new(
         worker: WorkerId,
-        process: Process,
+        process: Body,
         channel: HostEnd,
         recorder: Recorder,
         journal: Option<Journal>,
@@ -251,10 +253,24 @@ impl Link {
         seq < self.recorder.next()
     }
 
+    /// Ends the worker; a thread only when what it runs has returned.
+    pub(super) fn kill(&self) {
+        self.process.kill();
+        if self.process.is_thread() {
+            self.channel.hang_up();
+        }
+    }
+
+    /// Asks job `seq` to stop. Returns who has to be woken for it.
+    pub(super) fn ask(&self, seq: u64) -> Vec<Waker> {
+        self.recorder.ask(seq);
+        self.process.take_waiting()
+    }
+
     /// Ends the worker for a fault of its own, which its death is then reported with.
     pub(super) fn condemn(&self, reason: String) {
         self.condemned.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(reason);
-        self.process.kill();
+        self.kill();
     }
 
     pub(super) fn is_condemned(&self) -> bool {

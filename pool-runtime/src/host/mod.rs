@@ -38,6 +38,8 @@ pub(crate) use cell::{Cell, Manner, Order, Outcome, Place};
 pub(crate) use driver::start as start_driver;
 pub(crate) use hub::{Hub, Subscription};
 pub use launch::Output;
-pub(crate) use launch::{LaunchPlan, Program, Variable, is_privileged, is_worker, main_is_wrapped};
+pub(crate) use launch::{
+    LaunchPlan, Program, Variable, is_privileged, is_worker, main_is_wrapped, threads_are_asked_for,
+};
 pub(crate) use race::{First, race};
 pub(crate) use room::{Place as RoomPlace, WatchKey};

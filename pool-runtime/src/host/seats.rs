@@ -91,6 +91,19 @@ impl Seat {
         }
     }
 
+    /// Tells the worker to die. What a thread runs on with is nobody's from here on, and may listen.
+    pub(super) fn kill(&mut self, wakers: &mut Vec<Waker>, tasks: &mut Vec<Task>) {
+        self.killed = true;
+        let Some(link) = &self.link else { return };
+        if link.process.is_thread() {
+            if let Some(&(seq, _)) = self.window.front() {
+                wakers.extend(link.ask(seq));
+            }
+            tasks.extend(self.window.drain(..).map(|(_, task)| task));
+        }
+        link.kill();
+    }
+
     /// The link, unless the worker is on its way out.
     pub(super) fn live_link(&self) -> Option<&Arc<Link>> {
         self.link.as_ref().filter(|_| !self.killed)

@@ -13,12 +13,15 @@ mod unix;
 pub(crate) use unix::{
     Adopted, Adoption, ChannelEnd, Handle, HostEnd, HostWatch, Mapping, Nudge, PipeEnd, Process,
     Woken, adopt, end_own_group, flush_c_stdout, forget_environment, is_privileged, is_worker,
-    leave, output_pipe, own_executable, own_stdout, prepare_worker, print_lines, restore_stdout,
+    leave, local_channel, output_pipe, own_executable, own_stdout, prepare_worker, print_lines, restore_stdout,
     spawn, wait_for_host,
 };
 
 /// The environment variable that tells a process it is a worker: protocol version and host pid.
 pub(crate) const WORKER_VARIABLE: &str = "POOL_WORKER";
+
+/// The environment variable that asks for threads in place of worker processes.
+pub(crate) const IN_PROCESS_VARIABLE: &str = "POOL_IN_PROCESS";
 
 /// The signal of [`Process::kill`].
 pub(crate) const KILLED_BY_US: i32 = 9;

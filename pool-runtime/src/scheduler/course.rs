@@ -260,11 +260,13 @@ impl<T: Clone> Scheduler<T> {
     }
 
     /// Ends what a worker runs that was killed and cannot be: it is not tried again beside itself.
-    pub(super) fn let_run_on(&mut self, slot: u32) {
+    pub(super) fn let_run_on(&mut self, now: Time, slot: u32) {
         self.head_ends(slot);
         let worker = &mut self.crew[slot];
         worker.claimed = 0;
+        let since = worker.head_since;
         for index in worker.window.take() {
+            self.attempt_ended(now, slot, since);
             self.jobs[index].attempts += 1;
             let ending = match self.jobs[index].doom {
                 Some(doom) if self.mode != Mode::Shutdown => {

@@ -34,6 +34,8 @@ impl<T: Clone> Scheduler<T> {
                 Stage::Starting => WorkerState::Starting,
                 Stage::Ready if head.is_none() => WorkerState::Idle,
                 Stage::Ready => WorkerState::Busy,
+                // What it runs has its end, and yet nothing else can run there.
+                Stage::Killed { .. } if worker.abandoned => WorkerState::Busy,
                 Stage::Stopping | Stage::Killed { .. } => WorkerState::Stopping,
             };
             WorkerView { worker: self.crew.id(slot), state, done: worker.done, head }

@@ -123,7 +123,7 @@ impl<T: Clone> Scheduler<T> {
         self.crew.settle(slot, now);
         self.actions.push_back(Action::Kill { worker: self.crew.id(slot) });
         if !self.config.killable && !self.crew[slot].window.is_empty() {
-            self.let_run_on(slot);
+            self.let_run_on(now, slot);
             self.abandon(now, slot);
         }
     }

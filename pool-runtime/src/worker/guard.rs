@@ -21,9 +21,10 @@ pub(super) fn start(
     watch: Arc<CancelWatch>,
 ) -> io::Result<()> {
     let sleep = move || loop {
+        let Some(nudge) = &watch.nudge else { return };
         let wanted = watch.is_wanted();
         let timeout = wanted.then_some(LOOK_AGAIN);
-        match os::wait_for_host(&channel, &host, &watch.nudge, timeout) {
+        match os::wait_for_host(&channel, &host, nudge, timeout) {
             Woken::HostGone => os::end_own_group(),
             Woken::Robbed => {
                 watch.recorder.say_farewell(Farewell::ChannelLost);

@@ -97,7 +97,14 @@ impl Outbox {
     }
 
     /// Writes a reply, behind all that was said before it.
-    pub(super) fn send(&self, kind: ToHost, flags: Flags, seq: u64, micros: u16, body: &[u8]) {
+    pub(super) fn send(
+        &self,
+        kind: ToHost,
+        flags: Flags,
+        seq: u64,
+        micros: u16,
+        body: &[u8],
+    ) -> Result<(), Farewell> {
         // Below 4 GiB: outputs are held to `max_payload`, texts are cut.
         let len = body.len() as u32;
         let flags = flags.and_if(body.len() > BIG, Flags::BIG);
@@ -106,9 +113,8 @@ impl Outbox {
         let written = self.write_rest(&mut gate);
         let written = written.and_then(|()| self.channel.write_all(&header.encode(), body));
         drop(gate);
-        if written.is_err() {
-            self.part();
-        }
+        // The channel is lost; or the host is gone, which the guard is about to notice.
+        written.map_err(|_| Farewell::ChannelLost)
     }
 
     /// Writes all that was said, however long that takes.
@@ -181,7 +187,7 @@ impl Outbox {
                     gate.is_stuck = true;
                     return Flushed::Stuck;
                 }
-                Err(_) => self.part(),
+                Err(_) => self.part(Farewell::ChannelLost),
             }
         }
         gate.clear();
@@ -196,9 +202,9 @@ impl Outbox {
         self.backlog.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The channel is lost; or the host is gone, which the guard is about to notice.
-    fn part(&self) -> ! {
-        self.watch.recorder.say_farewell(Farewell::ChannelLost);
+    /// Ends this process, and leaves word why.
+    pub(super) fn part(&self, farewell: Farewell) -> ! {
+        self.watch.recorder.say_farewell(farewell);
         os::leave(os::EXIT_BROKEN)
     }
 }

@@ -13,6 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::panic::PanicHookInfo;
+use std::sync::Once;
 
 use crate::wire::PanicReport;
 
@@ -24,8 +25,14 @@ thread_local! {
     static NOTED: RefCell<VecDeque<PanicReport>> = const { RefCell::new(VecDeque::new()) };
 }
 
-/// Puts the hook in place. `last_words` is called where the panic aborts the process.
-pub(super) fn install(last_words: impl Fn(PanicReport) + Send + Sync + 'static) {
+/// Puts the hook in place, once. `last_words` is called where the panic aborts the process; without
+/// it the hook that was there before has them.
+pub(super) fn install(last_words: Option<impl Fn(PanicReport) + Send + Sync + 'static>) {
+    static INSTALLED: Once = Once::new();
+    INSTALLED.call_once(|| put_in_place(last_words));
+}
+
+fn put_in_place(last_words: Option<impl Fn(PanicReport) + Send + Sync + 'static>) {
     let before = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         if !IN_JOB.get() {
@@ -33,7 +40,10 @@ pub(super) fn install(last_words: impl Fn(PanicReport) + Send + Sync + 'static) 
         }
         let report = note(info);
         if cfg!(panic = "abort") {
-            last_words(report);
+            match &last_words {
+                Some(last_words) => last_words(report),
+                None => before(info),
+            }
         } else {
             let earlier = NOTED.with_borrow(VecDeque::len);
             if earlier > 0 {

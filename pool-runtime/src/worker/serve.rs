@@ -38,6 +38,17 @@ pub(super) struct Worker {
     states: StateStore,
 }
 
+/// Why a worker serves no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    /// The host said so.
+    Told,
+    /// The host hung up.
+    HostGone,
+    /// It cannot go on.
+    Broken(Farewell),
+}
+
 /// What became of a job.
 type Outcome = Result<Result<Encoded, Fault>, PanicReport>;
 
@@ -59,13 +70,27 @@ impl Worker {
         move |report| {
             if let Some(seq) = outbox.running() {
                 outbox.end();
-                outbox.send(ToHost::Panicked, Flags::NONE, seq, 0, &report.encode());
+                let sent = outbox.send(ToHost::Panicked, Flags::NONE, seq, 0, &report.encode());
+                if let Err(farewell) = sent {
+                    outbox.part(farewell);
+                }
             }
         }
     }
 
-    /// Serves until the host says that it is over.
-    pub(super) fn serve(self) -> ! {
+    /// Serves until it is over, and ends this process.
+    pub(super) fn serve_and_leave(self) -> ! {
+        match self.serve() {
+            // `exit`, not `_exit`: what jobs have left for the end of the process runs.
+            Over::Told => std::process::exit(0),
+            // The guard sees it too, and ends the group.
+            Over::HostGone => os::end_own_group(),
+            Over::Broken(farewell) => self.outbox.part(farewell),
+        }
+    }
+
+    /// Serves until it is over.
+    pub(super) fn serve(&self) -> Over {
         let channel = self.outbox.channel();
         let limit = self.welcome.max_payload.saturating_add(PRELUDE_LEN as u64);
         let mut frames = FrameReader::<ToWorker>::new(limit);
@@ -82,31 +107,37 @@ impl Worker {
                 Ok(Some(Frame { header, prelude, body })) => match header.kind {
                     ToWorker::Run => {
                         let claim = || self.watch.recorder.claim(header.seq);
-                        if claimed.take().unwrap_or_else(claim) {
-                            self.run(&header, prelude, body.into_vec());
+                        let done = if claimed.take().unwrap_or_else(claim) {
+                            self.run(&header, prelude, body.into_vec())
                         } else {
-                            self.outbox.send(ToHost::Poke, Flags::NONE, header.seq, 0, &[]);
+                            self.outbox.send(ToHost::Poke, Flags::NONE, header.seq, 0, &[])
+                        };
+                        if let Err(farewell) = done {
+                            return Over::Broken(farewell);
                         }
                     }
-                    // `exit`, not `_exit`: what jobs have left for the end of the process runs.
-                    ToWorker::Shutdown => std::process::exit(0),
-                    ToWorker::Welcome => self.part(Farewell::Confused),
+                    ToWorker::Shutdown => return Over::Told,
+                    ToWorker::Welcome => return Over::Broken(Farewell::Confused),
                 },
                 Ok(None) => match frames.fill(&mut &*channel) {
-                    // The guard sees it too, and ends the group.
-                    Ok(0) => os::end_own_group(),
+                    Ok(0) => return Over::HostGone,
                     Ok(_) => {}
-                    Err(_) => self.part(Farewell::ChannelLost),
+                    Err(_) => return Over::Broken(Farewell::ChannelLost),
                 },
-                Err(_) => self.part(Farewell::Confused),
+                Err(_) => return Over::Broken(Farewell::Confused),
             }
         }
     }
 
-    fn run(&self, header: &Header<ToWorker>, prelude: Option<Prelude>, body: Vec<u8>) {
+    fn run(
+        &self,
+        header: &Header<ToWorker>,
+        prelude: Option<Prelude>,
+        body: Vec<u8>,
+    ) -> Result<(), Farewell> {
         let started = Instant::now();
         let (Some(prelude), Some(job)) = (prelude, self.table.entry(header.job)) else {
-            self.part(Farewell::Confused)
+            return Err(Farewell::Confused);
         };
         let about = About {
             id: prelude.id,
@@ -129,11 +160,15 @@ impl Worker {
         os::flush_c_stdout();
         self.outbox.end();
         let micros = started.elapsed().as_micros().min(u128::from(u16::MAX)) as u16;
-        self.reply(header.seq, micros, outcome);
+        self.reply(header.seq, micros, outcome)
     }
 
-    /// What jobs log goes the way of their replies, as far as the host takes it by now.
+    /// What jobs log goes the way of their replies, as far as the host takes it by now. On a thread
+    /// of the host it is the host's own.
     fn follow_host(&self) {
+        if self.watch.is_of_thread() {
+            return;
+        }
         let level = || self.watch.recorder.log_level();
         trace::follow(level, || {
             let (state, way) = (self.outbox.clone(), self.outbox.clone());
@@ -141,13 +176,15 @@ impl Worker {
         });
     }
 
-    /// Leaves, and leaves word why.
-    fn part(&self, farewell: Farewell) -> ! {
-        self.watch.recorder.say_farewell(farewell);
-        os::leave(os::EXIT_BROKEN)
+    /// What it keeps for its jobs goes; what these have left to its runtime is not waited for.
+    pub(super) fn end(self) {
+        drop(self.states);
+        if let Some(runtime) = self.runtime.into_inner() {
+            runtime.shutdown_background();
+        }
     }
 
-    fn reply(&self, seq: u64, micros: u16, outcome: Outcome) {
+    fn reply(&self, seq: u64, micros: u16, outcome: Outcome) -> Result<(), Farewell> {
         let limit = self.welcome.max_payload;
         let refusal = match outcome {
             Err(report) => {
@@ -163,7 +200,7 @@ impl Worker {
             Ok(Err(Fault::Encode(text))) => Refusal::Encode(text),
             Ok(Err(Fault::State(text))) => Refusal::State(text),
         };
-        self.outbox.send(ToHost::Failed, Flags::NONE, seq, micros, &refusal.encode());
+        self.outbox.send(ToHost::Failed, Flags::NONE, seq, micros, &refusal.encode())
     }
 }
 

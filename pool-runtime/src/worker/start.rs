@@ -21,7 +21,7 @@ pub(crate) fn serve_if_worker() {
     };
     os::forget_environment();
     match start(adopted) {
-        Ok(worker) => worker.serve(),
+        Ok(worker) => worker.serve_and_leave(),
         Err(reason) => give_up("a pool worker could not start:", &reason),
     }
 }
@@ -53,7 +53,7 @@ fn start(adopted: Adopted) -> Result<serve::Worker, String> {
     let table = registry::table()?;
     let worker = serve::Worker::new(channel.clone(), watch, table, welcome);
     let last_words = worker.last_words();
-    panic::install(last_words);
+    panic::install(Some(last_words));
     let hello = Hello {
         protocol: PROTOCOL_VERSION,
         pid: std::process::id(),

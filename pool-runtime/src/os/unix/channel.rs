@@ -24,6 +24,13 @@ pub(super) fn pair() -> io::Result<(Stream, OwnedFd)> {
     Ok((Stream::from(ours), OwnedFd::from(theirs)))
 }
 
+/// Both ends of a new channel, for a worker that is a thread of this process. Inside the driver's
+/// runtime only.
+pub(crate) fn local_channel() -> io::Result<(HostEnd, ChannelEnd)> {
+    let (ours, theirs) = UnixStream::pair()?;
+    Ok((HostEnd::register(Stream::from(ours))?, ChannelEnd(Stream::from(theirs))))
+}
+
 /// Writes the host's first frame with descriptors in its first byte. The socket is new and
 /// empty, hence the whole frame fits.
 pub(super) fn send_welcome(
@@ -191,6 +198,11 @@ impl HostEnd {
     pub(super) fn register(stream: Stream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         watch(Registered(stream), Interest::READABLE).map(HostEnd)
+    }
+
+    /// Ends the channel for both sides, which see its end after what lies in it.
+    pub(crate) fn hang_up(&self) {
+        let _ = rustix::net::shutdown(self.0.get_ref().as_fd(), rustix::net::Shutdown::Both);
     }
 
     /// Waits until there is something to read.

@@ -161,7 +161,10 @@ impl World {
                 process.killed_at = Some(self.now);
                 if !self.config.killable {
                     process.claimed = 0;
+                    let ran = self.now.since(process.head_since);
                     for number in std::mem::take(&mut process.window) {
+                        process.runs_on = true;
+                        self.numbers.attempt_ended(worker.slot, ran);
                         self.jobs[number].runs_on = true;
                         self.jobs[number].worker = None;
                     }

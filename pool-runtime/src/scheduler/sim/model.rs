@@ -87,6 +87,8 @@ pub(super) struct Process {
     pub(super) killed_at: Option<Time>,
     /// The scheduler counts this kill as a failed launch.
     pub(super) killed_launch: bool,
+    /// It was killed while it ran a job, and cannot be.
+    pub(super) runs_on: bool,
     pub(super) window: VecDeque<usize>,
     /// What each of these was expected to take, in nanoseconds.
     pub(super) loads: VecDeque<u64>,
@@ -124,6 +126,7 @@ impl Process {
             dead: false,
             killed_at: None,
             killed_launch: false,
+            runs_on: false,
             window: VecDeque::new(),
             loads: VecDeque::new(),
             claimed: 0,

@@ -366,10 +366,10 @@ impl World {
                 self.scheduler.crew.settle(worker.slot, now);
             }
             (Action::Kill { worker }, Mutant::LaunchesBesideTheAbandoned) => {
-                if std::mem::take(&mut self.scheduler.crew[worker.slot].abandoned) {
-                    self.scheduler.crew[worker.slot].stage = Stage::Gone;
-                    self.scheduler.crew.settle(worker.slot, now);
-                }
+                let worker_of_slot = &mut self.scheduler.crew[worker.slot];
+                let abandoned = std::mem::take(&mut worker_of_slot.abandoned);
+                worker_of_slot.stage = if abandoned { Stage::Gone } else { worker_of_slot.stage };
+                self.scheduler.crew.settle(worker.slot, now);
             }
             (Action::Launch { worker }, Mutant::ForgetsTheStartTimeout)
             | (Action::Ask { worker }, Mutant::ForgetsTheGracePeriod)

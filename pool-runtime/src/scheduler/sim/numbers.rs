@@ -7,7 +7,7 @@ use crate::stats::{Histogram, WorkerState};
 
 use super::super::Time;
 use super::super::worker::Stage;
-use super::model::Life;
+use super::model::{Life, Process};
 use super::world::World;
 use super::{Violation, ensure};
 
@@ -87,6 +87,12 @@ impl World {
         Ok(())
     }
 
+    /// It runs on, or was not waited for any longer.
+    fn is_left_to_itself(&self, process: &Process) -> bool {
+        let abandoned = self.scheduler.crew[process.id.slot].abandoned;
+        process.killed_at.is_some() && (process.runs_on || abandoned)
+    }
+
     fn check_workers(&self) -> Result<(), Violation> {
         let mut running = 0;
         let mut slots = 0..self.scheduler.crew.slots().end;
@@ -105,6 +111,7 @@ impl World {
             };
             let state = match process {
                 None => WorkerState::Gone,
+                Some(process) if self.is_left_to_itself(process) => WorkerState::Busy,
                 Some(process) if process.killed_at.is_some() => WorkerState::Stopping,
                 Some(process) => match process.life {
                     Life::Starting => WorkerState::Starting,
