@@ -208,7 +208,11 @@ impl LaunchPlan {
         .map_err(|error| format!("`{}` cannot be started: {error}", self.describe().display()))?;
         let capture = Capture::new(worker.slot, stdout_end, stderr_end);
         let journal = capture.is_on().then(Journal::default);
-        Ok((Link::new(worker, Body::Process(process), channel, recorder, journal), welcome, capture))
+        Ok((
+            Link::new(worker, Body::Process(process), channel, recorder, journal),
+            welcome,
+            capture,
+        ))
     }
 
     fn welcome(&self, worker: WorkerId, descriptors: u32) -> Welcome {
