@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::after::After;
 use super::backlog::{Count, Share};
@@ -30,6 +29,8 @@ pub(super) struct Core {
     shares: VecDeque<Arc<Share>>,
     pub(super) ledger: Ledger,
     defaults: Terms,
+    /// Links that have something to write.
+    unflushed: Vec<Arc<Link>>,
     pub(super) trouble: Option<Trouble>,
     /// Workers that were launched and are not reaped yet; threads are not waited for.
     pub(super) unreaped: usize,
@@ -41,6 +42,7 @@ impl Core {
         Core {
             seats: Seats::new(config.workers),
             shares: VecDeque::new(),
+            unflushed: Vec::new(),
             ledger: Ledger::new(config.workers),
             defaults: config.defaults,
             trouble: None,
@@ -128,6 +130,11 @@ impl Core {
                 self.handle(around, Event::Shutdown, &mut cause, after);
             }
         }
+    }
+
+    /// Writes what was put into out-buffers: once for all that was fed.
+    pub(super) fn flush(&mut self) {
+        self.unflushed.drain(..).for_each(|link| link.flush());
     }
 
     /// Hands jobs of queues to workers that would idle.
@@ -253,7 +260,7 @@ impl Core {
                     Said::Done(_) | Said::Failed(_) | Said::Awake | Said::Logged(_) => Reply::Done,
                 };
                 cause.said = Some(said);
-                Event::Replied { worker, reply, took: Duration::ZERO }
+                Event::Replied { worker, reply, took: answer.took }
             }
         };
         self.handle(around, event, &mut cause, after);
@@ -405,6 +412,9 @@ impl Core {
         // Before the worker has it: what it prints from then on belongs to this job.
         if seat.window.len() == 1 {
             seat.begin_head(around, &mut after.wakers, &mut after.trace);
+        }
+        if self.unflushed.last().is_none_or(|last| !Arc::ptr_eq(last, &link)) {
+            self.unflushed.push(link.clone());
         }
         link.run(cell.number, cell.raw, prelude, cell.arguments());
         after.cells.push(cell);

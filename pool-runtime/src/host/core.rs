@@ -342,6 +342,7 @@ impl Host {
 
     /// Unlocks, once it is known who has to hear of what was done.
     fn leave(&self, mut inner: MutexGuard<'_, Inner>, after: &mut After) {
+        inner.core.flush();
         let scheduler = &inner.core.scheduler;
         if !inner.ready.is_empty() && scheduler.readiness() != Readiness::Pending {
             after.wakers.append(&mut inner.ready);

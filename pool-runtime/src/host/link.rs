@@ -8,6 +8,7 @@ use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
@@ -22,13 +23,15 @@ use crate::scheduler::WorkerId;
 use crate::trace::{self, RECORD_LIMIT, Record};
 use crate::wire::{
     Flags, Frame, HEADER_LEN, Header, PRELUDE_LEN, PanicReport, Payload, Prelude, Refusal, ToHost,
-    ToWorker, WireFault,
+    ToWorker, WireFault, coarse,
 };
 
 /// What a submitting thread writes at most, while it holds the core's lock.
 const WRITE_GRANT: usize = 64 * 1024;
 /// What the driver writes in one turn.
 const DRIVER_GRANT: usize = 1 << 20;
+/// Parts of one write: a head and a body each.
+const PARTS: usize = 64;
 /// Reports of a worker may be longer than a small `max_payload`, and never as long as a large one.
 pub(super) const TEXT_ROOM: u64 = 512 * 1024;
 
@@ -76,6 +79,52 @@ impl OutFrame {
     fn len(&self) -> usize {
         self.head_len + self.payload.as_slice().len()
     }
+
+    /// What is left of its head and of its body.
+    fn rest(&self) -> [&[u8]; 2] {
+        let head = &self.head[..self.head_len];
+        let body = self.payload.as_slice();
+        let begun = self.written.saturating_sub(self.head_len);
+        [&head[self.written.min(head.len())..], &body[begun..]]
+    }
+}
+
+impl Out {
+    /// So many bytes are on the wire.
+    fn written(&mut self, mut count: usize) {
+        while let Some(frame) = self.frames.front_mut() {
+            let part = count.min(frame.len() - frame.written);
+            frame.written += part;
+            count -= part;
+            if frame.written < frame.len() {
+                return;
+            }
+            self.frames.pop_front();
+            if count == 0 {
+                return;
+            }
+        }
+    }
+}
+
+/// Lines up the first frames for one write of at most `limit` bytes; how many parts they have.
+fn gather<'a>(
+    frames: &'a VecDeque<OutFrame>,
+    limit: usize,
+    parts: &mut [IoSlice<'a>; PARTS],
+) -> usize {
+    let rests = frames.iter().flat_map(OutFrame::rest).filter(|rest| !rest.is_empty());
+    let (mut count, mut left) = (0, limit);
+    for (part, rest) in parts.iter_mut().zip(rests) {
+        if left == 0 {
+            break;
+        }
+        let rest = &rest[..rest.len().min(left)];
+        left -= rest.len();
+        *part = IoSlice::new(rest);
+        count += 1;
+    }
+    count
 }
 
 /// What a worker answered.
@@ -83,6 +132,8 @@ impl OutFrame {
 pub(crate) struct Answer {
     pub(crate) seq: u64,
     pub(crate) said: Said,
+    /// How long the job ran, by the worker's own word.
+    pub(crate) took: Duration,
     /// Its job leaves the worker beyond its memory limit.
     pub(crate) is_bloated: bool,
 }
@@ -120,8 +171,8 @@ impl Link {
         }
     }
 
-    /// Sends one job, whose seq is the count of those that were sent before: writes what fits now.
-    /// Under the core's lock.
+    /// Puts one job into the out-buffer, to be [flushed](Self::flush); its seq is the count of those
+    /// that were sent before. Under the core's lock.
     pub(super) fn run(&self, job: u16, raw: bool, prelude: Prelude, payload: Payload) {
         let seq = self.sent.load(Ordering::Relaxed);
         self.sent.store(seq + 1, Ordering::Relaxed);
@@ -148,14 +199,19 @@ impl Link {
         head[..HEADER_LEN].copy_from_slice(&header.encode());
         let payload = Payload::EMPTY;
         self.push(OutFrame { head, head_len: HEADER_LEN, payload, written: 0, seq: None });
+        self.flush();
     }
 
     fn push(&self, frame: OutFrame) {
         let mut out = self.out();
-        if out.is_closed {
-            return;
+        if !out.is_closed {
+            out.frames.push_back(frame);
         }
-        out.frames.push_back(frame);
+    }
+
+    /// Writes what fits now. Under the core's lock.
+    pub(super) fn flush(&self) {
+        let mut out = self.out();
         if !out.is_blocked && !self.write_some(&mut out, WRITE_GRANT) {
             out.is_blocked = true;
             self.blocked.notify_one();
@@ -179,25 +235,19 @@ impl Link {
         self.out().is_closed
     }
 
-    /// Writes at most `grant` bytes; true if nothing is left to be written.
+    /// Writes about `grant` bytes; true if nothing is left to be written.
     fn write_some(&self, out: &mut Out, grant: usize) -> bool {
         let mut granted = 0;
-        while let Some(frame) = out.frames.front_mut() {
+        while !out.frames.is_empty() {
             if granted >= grant {
                 return false;
             }
-            let head = &frame.head[..frame.head_len];
-            let payload = frame.payload.as_slice();
-            let head = &head[frame.written.min(head.len())..];
-            let body = &payload[frame.written.saturating_sub(frame.head_len)..];
-            let body = &body[..body.len().min(grant)];
-            match self.channel.try_write(&[IoSlice::new(head), IoSlice::new(body)]) {
+            let mut parts = std::array::from_fn(|_| IoSlice::new(&[]));
+            let count = gather(&out.frames, grant - granted, &mut parts);
+            match self.channel.try_write(&parts[..count]) {
                 Ok(n) => {
-                    frame.written += n;
                     granted += n;
-                    if frame.written == frame.len() {
-                        out.frames.pop_front();
-                    }
+                    out.written(n);
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
                 Err(error) => {
@@ -334,6 +384,7 @@ impl Answer {
             }
             ToHost::Hello => return Err(WireFault::Unexpected("an odd frame")),
         };
-        Ok(Answer { seq: header.seq, said, is_bloated: false })
+        let took = coarse::decode(header.job);
+        Ok(Answer { seq: header.seq, said, took, is_bloated: false })
     }
 }

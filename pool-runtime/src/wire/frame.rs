@@ -4,7 +4,7 @@
 //!  0..4   body length
 //!  4      kind
 //!  5      flags
-//!  6..8   to the worker: the job's number in the table; to the host: run time, coarse
+//!  6..8   to the worker: the job's number in the table; to the host: run time, [coarse](super::coarse)
 //!  8..16  seq of the job
 //! ```
 

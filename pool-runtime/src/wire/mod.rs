@@ -13,6 +13,7 @@
 //! Nothing that a worker says is trusted: a header is checked whole (kind, flags, length,
 //! number) before its body is awaited, and bodies are parsed from private copies.
 
+pub(crate) mod coarse;
 pub(crate) mod frame;
 mod handshake;
 mod message;

@@ -102,13 +102,13 @@ impl Outbox {
         kind: ToHost,
         flags: Flags,
         seq: u64,
-        micros: u16,
+        took: u16,
         body: &[u8],
     ) -> Result<(), Farewell> {
         // Below 4 GiB: outputs are held to `max_payload`, texts are cut.
         let len = body.len() as u32;
         let flags = flags.and_if(body.len() > BIG, Flags::BIG);
-        let header = Header { len, kind, flags, job: micros, seq };
+        let header = Header { len, kind, flags, job: took, seq };
         let mut gate = self.gate();
         let written = self.write_rest(&mut gate);
         let written = written.and_then(|()| self.channel.write_all(&header.encode(), body));

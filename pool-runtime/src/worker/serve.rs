@@ -24,7 +24,7 @@ use crate::state::StateStore;
 use crate::trace;
 use crate::wire::{
     Flags, Frame, FrameReader, Header, PRELUDE_LEN, PanicReport, Prelude, Refusal, ToHost,
-    ToWorker, Welcome,
+    ToWorker, Welcome, coarse,
 };
 
 /// A worker that has greeted its host.
@@ -159,8 +159,7 @@ impl Worker {
         let _ = std::io::stdout().flush();
         os::flush_c_stdout();
         self.outbox.end();
-        let micros = started.elapsed().as_micros().min(u128::from(u16::MAX)) as u16;
-        self.reply(header.seq, micros, outcome)
+        self.reply(header.seq, coarse::encode(started.elapsed()), outcome)
     }
 
     /// What jobs log goes the way of their replies, as far as the host takes it by now. On a thread
@@ -184,23 +183,23 @@ impl Worker {
         }
     }
 
-    fn reply(&self, seq: u64, micros: u16, outcome: Outcome) -> Result<(), Farewell> {
+    fn reply(&self, seq: u64, took: u16, outcome: Outcome) -> Result<(), Farewell> {
         let limit = self.welcome.max_payload;
         let refusal = match outcome {
             Err(report) => {
                 let report = report.encode();
-                return self.outbox.send(ToHost::Panicked, Flags::NONE, seq, micros, &report);
+                return self.outbox.send(ToHost::Panicked, Flags::NONE, seq, took, &report);
             }
             Ok(Ok(output)) if output.bytes.len() as u64 <= limit => {
                 let flags = Flags::NONE.and_if(output.raw, Flags::RAW);
-                return self.outbox.send(ToHost::Done, flags, seq, micros, &output.bytes);
+                return self.outbox.send(ToHost::Done, flags, seq, took, &output.bytes);
             }
             Ok(Ok(output)) => Refusal::TooLarge { size: output.bytes.len() as u64, limit },
             Ok(Err(Fault::Decode(text))) => Refusal::Decode(text),
             Ok(Err(Fault::Encode(text))) => Refusal::Encode(text),
             Ok(Err(Fault::State(text))) => Refusal::State(text),
         };
-        self.outbox.send(ToHost::Failed, Flags::NONE, seq, micros, &refusal.encode())
+        self.outbox.send(ToHost::Failed, Flags::NONE, seq, took, &refusal.encode())
     }
 }
 
