@@ -12,13 +12,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use std::{env, fs, io, process};
 
-use pool::{JobContext, Output, Pool, RetryPolicy, call, pool_job};
+use pool::{Failure, JobContext, Output, Pool, RetryPolicy, call, pool_job};
 
 /// How many words a file has. Its path is sent, not its content: the worker reads it.
 #[pool_job]
-fn count_words(ctx: &JobContext, path: &Path) -> Result<usize, String> {
-    let content = fs::read_to_string(path).map_err(|error| error.to_string())?;
-    native::count_words(&content, ctx.attempt())
+fn count_words(ctx: &JobContext, path: &Path) -> Result<usize, Failure> {
+    let content = fs::read_to_string(path)?;
+    native::count_words(&content, ctx.attempt()).map_err(Failure::msg)
 }
 
 /// Reads every file, prints the report, and gives the files that could not be read.
@@ -50,7 +50,7 @@ fn read_all(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
                 continue;
             }
             // The parser said what is wrong.
-            Ok(Err(text)) => println!("{}: {text}", path.display()),
+            Ok(Err(failure)) => println!("{}: {failure}", path.display()),
             // The parser could not say anything any more. The error names the file by its label.
             Err(error) => println!("{error}"),
         }

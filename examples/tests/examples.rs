@@ -278,3 +278,24 @@ fn web_service_ends_at_an_interrupt_whatever_runs() {
         assert_has(&served.rest(), &["did not end before its pool was closed"]);
     });
 }
+
+#[pool::test]
+fn worker_state_loads_once_in_each_worker_that_guesses() {
+    isolated(|| {
+        let printed = run(&mut example("worker_state"));
+        assert_has(&printed, &["le chat et le chien: french (", "0xDEADBEEF: none that I know ("]);
+        let loads = printed.matches("loads the model").count();
+        let workers = printed.matches("(guess 1 of worker").count();
+        assert!(loads == workers && (1..=2).contains(&loads), "{printed}");
+        assert_eq!(printed.matches("(guess ").count(), 24, "{printed}");
+    });
+}
+
+#[pool::test]
+fn worker_state_says_why_there_is_no_model() {
+    isolated(|| {
+        let (status, printed) = run_puppet(example("worker_state").arg("/nowhere/model"));
+        assert_eq!(status.code(), Some(1));
+        assert_has(&printed, &["worker_state::load", "model /nowhere/model: No such file"]);
+    });
+}
