@@ -58,7 +58,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
 mod tests {
     use std::time::Duration;
 
-    use pool::{JobErrorKind, JobStatus, Pool, call};
+    use pool::{JobErrorKind, Pool, call};
 
     use super::*;
 
@@ -99,16 +99,12 @@ mod tests {
         assert!(matches!(error.kind(), JobErrorKind::PayloadTooLarge { limit: 1000, .. }));
     }
 
-    // What the context says to a job that is cancelled, only a worker shows.
+    // What the context says to a job that is asked to stop, only a worker shows.
     #[pool::test]
-    async fn a_job_that_is_asked_to_stop_gives_what_it_has() {
+    async fn a_job_whose_time_is_over_gives_what_it_has() {
+        let (limit, grace) = (Duration::from_millis(300), Duration::from_secs(20));
         let pool = Pool::new(1).unwrap();
-        let endless = call!(pi, u64::MAX).grace_period(Duration::from_secs(20));
-        let handle = pool.submit(endless);
-        while handle.status() != JobStatus::Running {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
-        handle.cancel();
+        let handle = pool.submit(call!(pi, u64::MAX).timeout(limit).grace_period(grace));
         let so_far = handle.await.unwrap();
         assert!((3.1..3.2).contains(&so_far), "{so_far}");
     }

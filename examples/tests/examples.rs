@@ -142,6 +142,30 @@ fn foreign_files_takes_a_folder_of_the_users() {
 }
 
 #[pool::test]
+fn map_with_progress_hashes_a_folder_and_says_how_far_it_is() {
+    isolated(|| {
+        let folder = scratch("folder");
+        fs::create_dir_all(folder.join("no file")).unwrap();
+        for (name, content) in [("empty", ""), ("short", "a"), ("word", "foobar")] {
+            fs::write(folder.join(name), content).unwrap();
+        }
+        let printed = run(example("map_with_progress").arg(&folder));
+        // Known hashes.
+        assert_has(&printed, &["cbf29ce484222325  empty", "af63dc4c8601ec8c  short"]);
+        assert_has(&printed, &["85944171f73967e8  word", "hash: 3 of 3 (100 %)"]);
+    });
+}
+
+#[pool::test]
+fn map_with_progress_makes_files_of_its_own() {
+    isolated(|| {
+        let printed = run(&mut example("map_with_progress"));
+        assert_has(&printed, &["hash: 12 of 12 (100 %)", "637a2df54e222325  zeros-01"]);
+        assert!(!printed.contains('\r'), "a bar in a file: {printed}");
+    });
+}
+
+#[pool::test]
 fn graceful_shutdown_shows_both_ends() {
     isolated(|| {
         let printed = run(&mut example("graceful_shutdown"));
