@@ -34,8 +34,8 @@ fn read_all(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
         .memory_limit(64 << 20)
         // A crash may be bad luck, so there is a second attempt. What hung would hang again.
         .retry(RetryPolicy::attempts(2).on_timeout(false).memory_factor(2.0))
-        // A dying parser has much to say, and nobody here reads it.
-        .stderr(Output::Null)
+        // What a parser says before it dies becomes a part of the error.
+        .stderr(Output::Capture)
         .build()?;
 
     // A few calls are made ahead of the results, however many files there are.
@@ -51,7 +51,8 @@ fn read_all(folder: &Path) -> Result<Vec<PathBuf>, Box<dyn Error>> {
             }
             // The parser said what is wrong.
             Ok(Err(failure)) => println!("{}: {failure}", path.display()),
-            // The parser could not say anything any more. The error names the file by its label.
+            // The parser could not return any more. The error names the file by its label and
+            // has the parser's last words.
             Err(error) => println!("{error}"),
         }
         bad.push(path.clone());
@@ -85,7 +86,10 @@ mod native {
         match content.split_whitespace().next() {
             None => return Err("no document: it is empty".to_owned()),
             // Brackets in brackets, and a parser that recurses off its stack.
-            Some("%deep") => process::abort(),
+            Some("%deep") => {
+                eprintln!("parser.c:1234: stack overflow");
+                process::abort()
+            }
             // A reference to itself, and a parser that follows it.
             Some("%cycle") => loop {
                 thread::sleep(Duration::from_secs(1));

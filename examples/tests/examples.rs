@@ -122,6 +122,7 @@ fn foreign_files_reports_each_bad_file_by_its_label_and_reads_the_others() {
         assert_has(line("cycle.doc\""), &["attempt 1", "timed out after 2s"]);
         assert_has(line("deep.doc\""), &["attempt 2", "crashed", "SIGABRT"]);
         assert_has(line("torn.doc: "), &["it is empty"]);
+        assert_has(&printed, &["its last words: \"parser.c:1234: stack overflow\""]);
         assert_has(&printed, &["428 words in 22 files; 4 are bad"]);
     });
 }
