@@ -4,7 +4,7 @@
 //! The hostile one is `puppets/hostile.rs`, which speaks the wire by hand.
 
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool::{JobError, JobErrorKind, Pool, PoolBuilder, WorkerExit, call, pool_job, submit};
 use pool_tests::jobs;
@@ -258,9 +258,52 @@ fn a_poke_with_a_body_is_refused() {
 fn a_flood_of_pokes_is_refused_before_it_costs_anything() {
     isolated(|| {
         let before = processor_time();
-        meet_and_hear("pokes without end", "more pokes than frames");
+        meet_and_hear("pokes without end", "more pokes than were asked for");
         let used = processor_time() - before;
         assert!(used < Duration::from_secs(5), "the host was busy for {used:?}");
+    });
+}
+
+#[pool::test]
+fn more_frames_passed_over_than_were_sent_are_refused() {
+    isolated(|| meet_and_hear("passes over without end", "more asides than jobs"));
+}
+
+#[pool::test]
+fn more_last_words_than_jobs_are_refused() {
+    isolated(|| meet_and_hear("says its last words without end", "more asides than jobs"));
+}
+
+#[pool::test]
+fn a_malformed_progress_is_refused() {
+    isolated(|| meet_and_hear("says half of its progress", "a malformed progress"));
+}
+
+#[pool::test]
+fn a_progress_that_is_too_long_is_refused_before_its_body_is_awaited() {
+    isolated(|| meet_and_hear("says too much of its progress", "a frame of 4096 bytes"));
+}
+
+#[pool::test]
+fn a_worker_that_has_news_without_end_is_heard_now_and_then() {
+    isolated(|| {
+        let hostile = scratch("hostile");
+        let pool = one_puppet("pokes whenever it is heard", &hostile).build().unwrap();
+        let job = submit!(pool => jobs::pid);
+        let mut progress = job.progress();
+        pool::block_on(async {
+            progress.next().await.unwrap();
+            let (before, begun) = (processor_time(), Instant::now());
+            for _ in 0..50 {
+                progress.next().await.unwrap();
+            }
+            // As often as a pause is over, and not as often as it can poke.
+            assert!(begun.elapsed() > Duration::from_millis(200), "{:?}", begun.elapsed());
+            let used = processor_time() - before;
+            assert!(used < begun.elapsed() / 2, "{used:?} of {:?}", begun.elapsed());
+        });
+        job.kill();
+        assert!(job.wait().unwrap_err().is_cancelled());
     });
 }
 

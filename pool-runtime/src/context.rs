@@ -14,7 +14,8 @@ use std::time::{Duration, Instant};
 
 use crate::id::JobId;
 use crate::os::Nudge;
-use crate::recorder::Recorder;
+use crate::recorder::{Recorder, Report};
+use crate::reporter::Reporter;
 
 thread_local! {
     static CURRENT: RefCell<Option<JobContext>> = const { RefCell::new(None) };
@@ -130,6 +131,51 @@ impl JobContext {
     pub fn remaining(&self) -> Option<Duration> {
         self.0.about.until.map(|until| until.saturating_duration_since(Instant::now()))
     }
+
+    /// Says that `done` steps of `total` are done; zero for a total that is not known.
+    ///
+    /// Shown by [`JobHandle::progress`](crate::JobHandle::progress). The latest report wins: the
+    /// host looks every ten milliseconds or so, and sees the last one in any case. It is cheap (a
+    /// fraction of a microsecond), never waits for the host, and may come from any thread of the
+    /// job. From a context that is detached, or kept past its job, it goes nowhere.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// use pool::{JobContext, pool_job};
+    ///
+    /// #[pool_job]
+    /// fn hash_all(ctx: &JobContext, files: Vec<String>) -> usize {
+    ///     for (n, file) in files.iter().enumerate() {
+    ///         ctx.message(file);
+    ///         // … hash it …
+    ///         ctx.progress(n as u64 + 1, files.len() as u64);
+    ///     }
+    ///     files.len()
+    /// }
+    ///
+    /// assert_eq!(hash_all(&JobContext::detached(), vec!["a".to_owned()]), 1);
+    /// ```
+    pub fn progress(&self, done: u64, total: u64) {
+        self.report(Report::Steps { done, total });
+    }
+
+    /// Says something beside the numbers, which stay as they are; also the other way round. In
+    /// every other way as [`progress`](Self::progress).
+    ///
+    /// Messages are cut to 1024 bytes, between two characters.
+    pub fn message(&self, text: impl AsRef<str>) {
+        self.report(Report::Message(text.as_ref()));
+    }
+
+    fn report(&self, report: Report<'_>) {
+        if self.0.ended.load(Ordering::Acquire) {
+            return;
+        }
+        if let Some(watch) = &self.0.watch {
+            watch.report(self.0.about.seq, report);
+        }
+    }
 }
 
 impl fmt::Debug for JobContext {
@@ -160,27 +206,38 @@ impl Future for Cancelled<'_> {
     }
 }
 
-/// Who waits in this worker for a request to stop. The guard looks after them; it sleeps while
-/// there is nobody.
+/// What the contexts of a worker share. Who waits for a request to stop is looked after by the
+/// guard, which sleeps while there is nobody.
 pub(crate) struct CancelWatch {
     pub(crate) recorder: Recorder,
     /// To the guard. `None`: the host has this watch, and wakes those who wait when it asks.
     pub(crate) nudge: Option<Nudge>,
+    pub(crate) reporter: Reporter,
     waiting: Mutex<Vec<Waker>>,
 }
 
 impl CancelWatch {
     pub(crate) fn new(recorder: Recorder, nudge: Nudge) -> Self {
-        CancelWatch { recorder, nudge: Some(nudge), waiting: Mutex::new(Vec::new()) }
+        let (reporter, waiting) = (Reporter::default(), Mutex::new(Vec::new()));
+        CancelWatch { recorder, nudge: Some(nudge), reporter, waiting }
     }
 
     /// Of a worker that is a thread of its host.
     pub(crate) fn of_thread(recorder: Recorder) -> Self {
-        CancelWatch { recorder, nudge: None, waiting: Mutex::new(Vec::new()) }
+        let (reporter, waiting) = (Reporter::default(), Mutex::new(Vec::new()));
+        CancelWatch { recorder, nudge: None, reporter, waiting }
     }
 
     pub(crate) fn is_of_thread(&self) -> bool {
         self.nudge.is_none()
+    }
+
+    fn report(&self, seq: u64, report: Report<'_>) {
+        if !self.reporter.report(&self.recorder, seq, report) {
+            if let Some(nudge) = &self.nudge {
+                nudge.send();
+            }
+        }
     }
 
     fn register(&self, waker: Waker) {
@@ -249,6 +306,8 @@ impl Drop for Running {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicU32;
+
     use super::*;
 
     fn watch() -> (Recorder, Arc<CancelWatch>) {
@@ -297,7 +356,52 @@ mod tests {
     #[test]
     fn a_detached_context_is_never_cancelled() {
         let context = JobContext::detached();
+        context.progress(1, 2);
+        context.message("to nobody");
         assert!(!context.is_cancelled() && context.remaining().is_none());
         assert_eq!(context.attempt(), 1);
+    }
+
+    #[test]
+    fn a_kept_context_reports_nothing_after_its_job_and_never_for_the_next() {
+        let (host, watch) = watch();
+        let reported = || host.reported().map(|r| (r.seq, r.progress.done, r.progress.message));
+        let first = Running::begin(about(0), watch.clone());
+        let kept = first.context().clone();
+        kept.progress(1, 9);
+        kept.message(String::from("first"));
+        assert_eq!(reported(), Some((0, 1, Some("first".to_owned()))));
+        drop(first);
+        kept.progress(2, 9);
+        assert_eq!(reported(), Some((0, 1, Some("first".to_owned()))));
+        let last = watch.reporter.conclude(&watch.recorder, 0).unwrap();
+        assert_eq!((last.done, last.total), (1, 9));
+        // One whose report was under way when its job ended.
+        let steps = Report::Steps { done: 3, total: 9 };
+        watch.report(0, steps);
+        let second = Running::begin(about(1), watch.clone());
+        kept.message("late");
+        assert_eq!(reported(), Some((0, 1, Some("first".to_owned()))));
+        assert_eq!(watch.reporter.conclude(&watch.recorder, 1), None);
+        second.context().progress(4, 5);
+        kept.message("later");
+        assert_eq!(reported(), Some((1, 4, None)));
+    }
+
+    #[test]
+    fn the_host_is_poked_once_for_a_million_reports_that_it_does_not_look_at() {
+        let (host, watch) = watch();
+        let pokes = Arc::new(AtomicU32::new(0));
+        let poke = pokes.clone();
+        watch.reporter.poke_by(move |_| poke.fetch_add(1, Ordering::Relaxed) < 9);
+        let running = Running::begin(about(0), watch);
+        for n in 0..1_000_000 {
+            running.context().progress(n, 1_000_000);
+        }
+        assert_eq!(pokes.load(Ordering::Relaxed), 1);
+        host.take_notice();
+        running.context().message("done");
+        running.context().message("and done");
+        assert_eq!(pokes.load(Ordering::Relaxed), 2);
     }
 }

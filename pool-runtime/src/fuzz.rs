@@ -136,7 +136,7 @@ impl<'a> Booking<'a> {
                 let (kind, flags, len) = (self.byte()?, self.byte()?, self.byte()?);
                 let due = self.window.front().map_or(self.sent, |(due, _)| *due);
                 let seq = due.wrapping_add_signed(i64::from(self.byte()?.cast_signed()) / 64);
-                let kind = ToHost::from_byte(kind % 8).unwrap_or(ToHost::Done);
+                let kind = ToHost::from_byte(kind % 10).unwrap_or(ToHost::Done);
                 let raw = flags & 1 == 1 && kind == ToHost::Done;
                 let flags = Flags::NONE.and_if(raw, Flags::RAW);
                 let header = Header { len: len.into(), kind, flags, job: 0, seq };
@@ -154,7 +154,7 @@ impl<'a> Booking<'a> {
             while let Some(frame) = self.reader.next(|header| Answer::check(header, sent, limit))? {
                 let Answer { seq, said } = Answer::read(frame)?;
                 assert!(seq < self.sent, "an answer to what was never asked");
-                if matches!(said, Said::Awake) {
+                if matches!(said, Said::Awake | Said::News | Said::Progress(_)) {
                     continue;
                 }
                 let job = take_due(&mut self.window, seq)?;

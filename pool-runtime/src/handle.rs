@@ -13,6 +13,7 @@ use std::thread::{self, Thread};
 use crate::error::{JobError, JobErrorKind};
 use crate::host::{self, Cell, First, JobStatus, Manner, Outcome, Place, race};
 use crate::id::JobId;
+use crate::progress::ProgressStream;
 use crate::registry::{Encoded, Job};
 use crate::stats::Progress;
 
@@ -126,6 +127,13 @@ impl<T> JobHandle<T> {
             runtime.spawn(watch);
         }
         self
+    }
+
+    /// How far the job says that it is, as it comes.
+    ///
+    /// There may be several such streams of a job, and they may outlive the handle.
+    pub fn progress(&self) -> ProgressStream {
+        ProgressStream::new(self.cell.clone())
     }
 
     /// Blocks this thread until the job has ended.

@@ -6,7 +6,7 @@
 //!  128  reserved  \ of the reply ring, which is not in use yet
 //!  192  committed /
 //!  256  farewell  why the worker left by itself, see [`Farewell`]
-//!  320  progress  one job's progress, not in use yet
+//!  320  progress  one job's progress: recorder/slot.rs
 //! 4032  log level the most detailed one that the host would take, zero for none
 //! 4096  the reply ring, 64 KiB
 //! ```
@@ -26,6 +26,10 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::os::{Handle, Mapping};
+
+mod slot;
+
+pub(crate) use slot::{Report, Reported};
 
 const NEXT: usize = 0;
 const CANCEL: usize = 64;
@@ -135,7 +139,7 @@ impl Recorder {
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
-        debug_assert!(offset % 64 == 0 && offset < RING && self.0.len() == LEN);
+        debug_assert!(offset % 8 == 0 && offset < RING && self.0.len() == LEN);
         // SAFETY: the mapping is page-aligned and `LEN` bytes long, the offset is one of the
         // constants above, hence aligned and inside. The memory lives as long as `self`, and
         // both processes access it through atomics only.

@@ -31,10 +31,15 @@ const PANICKED: u8 = 3;
 const FAILED: u8 = 4;
 const LOG: u8 = 5;
 const POKE: u8 = 6;
+const PASSED: u8 = 7;
+const PROGRESS: u8 = 8;
 
 /// Host to worker.
 const RUN: u8 = 2;
 
+/// Words of the recorder's slot for progress.
+const VERSION: usize = 320 / 8;
+const POKED: usize = 1408 / 8;
 const RECORDER_LEN: usize = 4096 + 64 * 1024;
 
 /// What the host said first, and both ways to speak with it.
@@ -176,7 +181,7 @@ impl Puppet {
             if self.claim(seq) {
                 return seq;
             }
-            self.say(&frame(POKE, seq, &[]));
+            self.say(&frame(PASSED, seq, &[]));
         }
     }
 
@@ -257,6 +262,28 @@ impl Puppet {
                     self.say(&frame(POKE, seq, &[]).repeat(4096));
                 }
             }),
+            "pokes whenever it is heard" => self.answer(|seq| {
+                loop {
+                    // As if there were news all the time.
+                    self.words[VERSION].fetch_add(2, Ordering::SeqCst);
+                    self.words[VERSION + 1].store(seq + 1, Ordering::SeqCst);
+                    if self.words[POKED].swap(1, Ordering::SeqCst) == 0 {
+                        self.say(&frame(POKE, seq, &[]));
+                    }
+                }
+            }),
+            "passes over without end" => self.answer(|seq| {
+                loop {
+                    self.say(&frame(PASSED, seq, &[]).repeat(4096));
+                }
+            }),
+            "says its last words without end" => self.answer(|seq| {
+                loop {
+                    self.say(&frame(PROGRESS, seq, &[0; 17]).repeat(4096));
+                }
+            }),
+            "says half of its progress" => self.answer(|seq| frame(PROGRESS, seq, &[0; 9])),
+            "says too much of its progress" => self.answer(|seq| frame(PROGRESS, seq, &[0; 4096])),
             "answers without end" => self.answer(|first| {
                 let mut frames = (first..).map(|seq| frame(DONE, seq, &own_number()));
                 loop {

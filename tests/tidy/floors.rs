@@ -37,7 +37,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "context",
-        modules: &["context", "state"],
+        modules: &["context", "reporter", "state"],
         below: &["words", "bytes", "hands"],
         crates: &[],
     },
@@ -56,7 +56,9 @@ const HOUSE: &[Room] = &[
     Room { name: "meter", modules: &["meter"], below: &["words", "host"], crates: &["indicatif"] },
     Room {
         name: "roof",
-        modules: &["pool", "builder", "call", "events", "global", "handle", "queue", "stream"],
+        modules: &[
+            "pool", "builder", "call", "events", "global", "handle", "progress", "queue", "stream",
+        ],
         below: &["words", "bytes", "context", "host", "meter"],
         crates: &["tokio", "futures_core"],
     },

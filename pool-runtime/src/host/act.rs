@@ -240,6 +240,14 @@ impl Core {
                 after.trace.logged(task.cell.span(), record);
                 return Ok(());
             }
+            // Its driver has looked.
+            Said::News => return Ok(()),
+            Said::Progress(progress) => {
+                if !seat.note_progress(answer.seq, progress, &mut after.wakers) {
+                    return Ok(());
+                }
+                Event::Progressed { worker }
+            }
             said => {
                 let task = take_due(&mut seat.window, answer.seq)?;
                 // It may be tried again, and then it waits.
@@ -257,7 +265,8 @@ impl Core {
                 }
                 let reply = match &said {
                     Said::Panicked(_) => Reply::Panicked,
-                    Said::Done(_) | Said::Failed(_) | Said::Awake | Said::Logged(_) => Reply::Done,
+                    Said::Done(_) | Said::Failed(_) => Reply::Done,
+                    Said::Awake | Said::Logged(_) | Said::News | Said::Progress(_) => Reply::Done,
                 };
                 cause.said = Some(said);
                 Event::Replied { worker, reply, took: answer.took }
@@ -274,6 +283,10 @@ impl Core {
             around.hub.publish(&mut after.wakers, || PoolEvent::WorkerExited { slot, pid, exit });
         }
         let seat = self.seats.get(worker);
+        if let Some((seat, link)) = seat.as_ref().zip(link.as_ref()) {
+            let last = link.recorder.reported();
+            last.map(|last| seat.note_progress(last.seq, last.progress, &mut after.wakers));
+        }
         let (seq, head) = match seat.and_then(|seat| seat.window.front()) {
             Some((seq, task)) => (Some(*seq), Some(task.cell.clone())),
             None => (None, None),
@@ -416,7 +429,7 @@ impl Core {
         if self.unflushed.last().is_none_or(|last| !Arc::ptr_eq(last, &link)) {
             self.unflushed.push(link.clone());
         }
-        link.run(cell.number, cell.raw, prelude, cell.arguments());
+        link.run(cell.number, cell.raw, prelude, cell.hand_out());
         after.cells.push(cell);
     }
 

@@ -56,7 +56,7 @@ impl Cause {
                 Some(Said::Failed(kind)) => kind,
                 Some(Said::Panicked(info)) => JobErrorKind::Panicked(info),
                 // The scheduler ends a job by a reply only while that reply is fed.
-                Some(Said::Awake | Said::Logged(_)) | None => {
+                Some(Said::Awake | Said::Logged(_) | Said::News | Said::Progress(_)) | None => {
                     JobErrorKind::Crashed(WorkerExit::Unknown)
                 }
             },

@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 
+use super::track::Track;
 use super::wakers::wake_all;
 use crate::error::{JobError, JobErrorKind, Subject};
 use crate::id::JobId;
 use crate::policy::JobOptions;
 use crate::scheduler::JobKey;
+use crate::stats::Progress;
 use crate::trace::{JobSpan, when_traced};
 use crate::wire::Payload;
 
@@ -92,6 +94,8 @@ struct Slot {
     waker: Option<Waker>,
     /// Others who want to know when the job ends.
     watchers: Vec<Waker>,
+    /// How far it is. Most jobs never say.
+    track: Option<Box<Track>>,
 }
 
 /// Who has the job, and so can give it up: a queue under a ticket, or a pool.
@@ -115,6 +119,20 @@ enum Content {
     Arguments(Payload),
     Outcome(Outcome),
     Taken,
+}
+
+impl Slot {
+    /// The job has no outcome yet.
+    fn is_open(&self) -> bool {
+        matches!(self.content, Content::Arguments(_))
+    }
+
+    fn arguments(&self) -> Payload {
+        match &self.content {
+            Content::Arguments(arguments) => arguments.clone(),
+            Content::Outcome(_) | Content::Taken => Payload::EMPTY,
+        }
+    }
 }
 
 /// What a cell no longer needs; to be dropped outside of any lock.
@@ -151,7 +169,8 @@ impl Cell {
         let length = options.as_ref().and_then(|options| options.deadline);
         let deadline = length.and_then(|d| Instant::now().checked_add(d).map(|moment| (moment, d)));
         let place = Place::Nowhere;
-        let slot = Slot { place, span, content, waker: None, watchers: Vec::new() };
+        let (waker, watchers, track) = (None, Vec::new(), None);
+        let slot = Slot { place, span, content, waker, watchers, track };
         Arc::new(Cell {
             subject,
             number,
@@ -246,12 +265,60 @@ impl Cell {
         waits
     }
 
-    /// The arguments, shared with every attempt.
-    pub(super) fn arguments(&self) -> Payload {
-        match &self.slot().content {
-            Content::Arguments(arguments) => arguments.clone(),
-            Content::Outcome(_) | Content::Taken => Payload::EMPTY,
+    /// The arguments, shared with every attempt: one begins.
+    pub(super) fn hand_out(&self) -> Payload {
+        let mut slot = self.slot();
+        if let Some(track) = &mut slot.track {
+            track.start_over();
         }
+        slot.arguments()
+    }
+
+    /// How far the job says that it is, if this attempt of it has said so. After its end: what it
+    /// said last.
+    pub(crate) fn progress(&self) -> Option<Progress> {
+        self.slot().track.as_ref()?.latest().cloned()
+    }
+
+    /// The job has said how far it is. Whoever calls this wakes the wakers, outside of any lock.
+    pub(super) fn note_progress(&self, progress: Progress, wakers: &mut Vec<Waker>) {
+        let mut slot = self.slot();
+        if slot.is_open() {
+            slot.track.get_or_insert_default().note(progress, wakers);
+        }
+    }
+
+    /// A number for somebody who wants to hear of the job's progress.
+    pub(crate) fn add_listener(&self) -> u64 {
+        self.slot().track.get_or_insert_default().register()
+    }
+
+    pub(crate) fn remove_listener(&self, listener: u64) {
+        let waker = self.slot().track.as_mut().and_then(|track| track.forget(listener));
+        drop(waker);
+    }
+
+    /// The progress that `listener`, who has seen `seen`, has not; `None` after the end.
+    pub(crate) fn poll_progress(
+        &self,
+        listener: u64,
+        seen: &mut u64,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Progress>> {
+        // A waker's code runs when it is cloned or dropped: both outside of the lock.
+        let waker = cx.waker().clone();
+        let mut slot = self.slot();
+        let is_open = slot.is_open();
+        let track = slot.track.get_or_insert_default();
+        let news = track.news(seen);
+        if news.is_some() || !is_open {
+            drop(slot);
+            return Poll::Ready(news);
+        }
+        let old = track.wait(listener, waker);
+        drop(slot);
+        drop(old);
+        Poll::Pending
     }
 
     /// Gives the job its outcome, unless it has one. Whoever calls this wakes the wakers and
@@ -279,6 +346,9 @@ impl Cell {
         status.store(JobStatus::Ended as u8, Ordering::Release);
         wakers.extend(slot.waker.take());
         wakers.append(&mut slot.watchers);
+        if let Some(track) = &mut slot.track {
+            track.wake_all(wakers);
+        }
         Leftover {
             _place: std::mem::take(&mut slot.place),
             _content: content,
@@ -296,7 +366,7 @@ impl Cell {
 
     /// Bytes of its arguments.
     pub(crate) fn argument_len(&self) -> usize {
-        self.arguments().as_slice().len()
+        self.slot().arguments().as_slice().len()
     }
 
     pub(crate) fn error(&self, kind: JobErrorKind, attempts: u32) -> JobError {

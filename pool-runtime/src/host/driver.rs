@@ -16,6 +16,7 @@ use super::core::Host;
 use super::link::{Answer, Link, Said, TEXT_ROOM};
 use super::memory;
 use super::news::{Gone, News};
+use super::pokes::Pokes;
 use super::race::{First, race};
 use crate::error::WorkerExit;
 use crate::os;
@@ -89,7 +90,8 @@ async fn life(host: &Host, worker: WorkerId) {
         welcome,
         capture,
         is_ready: false,
-        pokes: 0,
+        asides: 0,
+        pokes: Pokes::default(),
         records: 0,
     };
     let ended = match race(desk.serve(host, &link), memory::watch(host, &link)).await {
@@ -169,14 +171,16 @@ struct Desk {
     capture: Capture,
     /// It has greeted.
     is_ready: bool,
-    /// One for each recalled frame at most.
-    pokes: u64,
+    /// What it said beside its replies: of a recalled frame, or of the progress of a job before its
+    /// reply. One for each frame that was sent, at most.
+    asides: u64,
+    pokes: Pokes,
     /// What jobs have logged, in this turn.
     records: usize,
 }
 
 /// What came of some reads.
-enum Progress {
+enum Readings {
     /// There may be more.
     More,
     /// Nothing more for now.
@@ -190,23 +194,29 @@ impl Desk {
         loop {
             let writes = write_rest(link);
             let worker = race(link.channel.readable(), link.process.ended());
-            let news = race(race(worker, writes), self.capture.read()).await;
+            let beside = race(self.pokes.pause_is_over(), self.capture.read());
+            let news = race(race(worker, writes), beside).await;
             match news {
                 First::Left(First::Left(First::Left(Ok(readable)))) => {
                     match self.read(host, link, READS_A_TURN) {
-                        Progress::More => tokio::task::yield_now().await,
-                        Progress::Drained => readable.drained(),
-                        Progress::End => return Ended::Channel,
+                        Readings::More => tokio::task::yield_now().await,
+                        Readings::Drained => readable.drained(),
+                        Readings::End => return Ended::Channel,
                     }
                 }
                 // The runtime is going away.
                 First::Left(First::Left(First::Left(Err(_)))) => return Ended::Channel,
                 First::Left(First::Left(First::Right(()))) => return Ended::Process,
                 First::Left(First::Right(())) => return Ended::Writing,
-                First::Right(()) => {
+                First::Right(First::Right(())) => {
                     self.capture.deliver(host.hub(), link.journal.as_ref());
                     // Whoever prints without end is one among many.
                     tokio::task::yield_now().await;
+                }
+                First::Right(First::Left(())) => {
+                    if let Some(answer) = self.pokes.look_again(link) {
+                        host.enter_as_driver(News::Answers(link.clone(), vec![answer]));
+                    }
                 }
             }
         }
@@ -220,12 +230,12 @@ impl Desk {
     }
 
     /// Reads and books what is there.
-    fn read(&mut self, host: &Host, link: &Arc<Link>, turns: usize) -> Progress {
+    fn read(&mut self, host: &Host, link: &Arc<Link>, turns: usize) -> Readings {
         self.records = 0;
         for _ in 0..turns {
             // Nothing that it has said since counts.
             if link.is_condemned() {
-                return Progress::End;
+                return Readings::End;
             }
             let filled = self.reader.fill(&mut &link.channel);
             let mut answers = Vec::new();
@@ -241,20 +251,20 @@ impl Desk {
             }
             if let Some(reason) = fault {
                 link.condemn(reason);
-                return Progress::End;
+                return Readings::End;
             }
             match filled {
-                Ok(0) => return Progress::End,
+                Ok(0) => return Readings::End,
                 Ok(_) if turns < READS_AT_DEATH && self.records >= RECORDS_A_TURN => break,
                 Ok(_) => {}
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    return Progress::Drained;
+                    return Readings::Drained;
                 }
                 // A peer that died with unread bytes: an error once, then the end.
-                Err(_) => return Progress::End,
+                Err(_) => return Readings::End,
             }
         }
-        Progress::More
+        Readings::More
     }
 
     fn parse(
@@ -275,13 +285,19 @@ impl Desk {
             };
             if self.is_ready {
                 let mut answer = Answer::read(frame).map_err(|fault| fault.to_string())?;
-                if matches!(answer.said, Said::Awake) {
-                    self.pokes += 1;
-                    if self.pokes > link.sent() {
-                        return Err(WireFault::Unexpected("more pokes than frames").to_string());
+                match answer.said {
+                    Said::News => match self.pokes.heard(link) {
+                        Ok(Some(news)) => answer = news,
+                        Ok(None) => continue,
+                        Err(fault) => return Err(fault.to_string()),
+                    },
+                    Said::Awake | Said::Progress(_) => {
+                        self.asides += 1;
+                        if self.asides > link.sent() {
+                            return Err(WireFault::Unexpected("more asides than jobs").to_string());
+                        }
                     }
-                } else {
-                    answer.is_bloated = memory::is_bloated(link, answer.seq);
+                    _ => answer.is_bloated = memory::is_bloated(link, answer.seq),
                 }
                 let is_record = matches!(answer.said, Said::Logged(_));
                 self.records += usize::from(is_record);

@@ -20,10 +20,11 @@ use crate::error::{JobErrorKind, PanicInfo};
 use crate::os::HostEnd;
 use crate::recorder::Recorder;
 use crate::scheduler::WorkerId;
+use crate::stats::Progress;
 use crate::trace::{self, RECORD_LIMIT, Record};
 use crate::wire::{
-    Flags, Frame, HEADER_LEN, Header, PRELUDE_LEN, PanicReport, Payload, Prelude, Refusal, ToHost,
-    ToWorker, WireFault, coarse,
+    Flags, Frame, HEADER_LEN, Header, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Payload, Prelude,
+    Refusal, ToHost, ToWorker, WireFault, coarse,
 };
 
 /// What a submitting thread writes at most, while it holds the core's lock.
@@ -145,8 +146,12 @@ pub(crate) enum Said {
     Panicked(PanicInfo),
     /// The job that runs has logged something.
     Logged(Record),
-    /// It passed over frames that were recalled.
+    /// It passed over a frame that was recalled.
     Awake,
+    /// There is news in the recorder.
+    News,
+    /// How far its job is.
+    Progress(Progress),
 }
 
 impl Link {
@@ -352,8 +357,19 @@ impl Answer {
             ToHost::Log if len > u64::from(RECORD_LIMIT) => {
                 Err(WireFault::Length { len, limit: RECORD_LIMIT.into() })
             }
-            ToHost::Poke if len > 0 => Err(WireFault::Unexpected("a poke with a body")),
-            ToHost::Done | ToHost::Failed | ToHost::Panicked | ToHost::Log | ToHost::Poke => {
+            ToHost::Progress if len > PROGRESS_ROOM => {
+                Err(WireFault::Length { len, limit: PROGRESS_ROOM })
+            }
+            ToHost::Poke | ToHost::Passed if len > 0 => {
+                Err(WireFault::Unexpected("a poke with a body"))
+            }
+            ToHost::Done
+            | ToHost::Failed
+            | ToHost::Panicked
+            | ToHost::Log
+            | ToHost::Poke
+            | ToHost::Passed
+            | ToHost::Progress => {
                 let seq = header.seq;
                 if seq < sent { Ok(()) } else { Err(WireFault::Seq { seq }) }
             }
@@ -377,7 +393,9 @@ impl Answer {
                 Refusal::State(text) => JobErrorKind::State(text),
                 Refusal::TooLarge { size, limit } => JobErrorKind::PayloadTooLarge { size, limit },
             }),
-            ToHost::Poke => Said::Awake,
+            ToHost::Passed => Said::Awake,
+            ToHost::Poke => Said::News,
+            ToHost::Progress => Said::Progress(Progress::decode(body.as_slice())?),
             ToHost::Log => {
                 let record = Record::read(body.as_slice());
                 Said::Logged(record.ok_or(WireFault::Body("log record"))?)

@@ -25,9 +25,11 @@ pub(crate) mod link;
 mod memory;
 mod news;
 mod picture;
+mod pokes;
 mod race;
 mod room;
 pub(crate) mod seats;
+mod track;
 mod wakers;
 
 pub(crate) use self::core::Host;

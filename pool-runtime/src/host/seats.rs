@@ -10,6 +10,7 @@ use super::link::Link;
 use super::news::Around;
 use crate::happening::PoolEvent;
 use crate::scheduler::WorkerId;
+use crate::stats::Progress;
 use crate::trace;
 use crate::wire::WireFault;
 
@@ -107,5 +108,21 @@ impl Seat {
     /// The link, unless the worker is on its way out.
     pub(super) fn live_link(&self) -> Option<&Arc<Link>> {
         self.link.as_ref().filter(|_| !self.killed)
+    }
+
+    /// Job `seq` has said how far it is. True if it is the head of the window: the replies of those
+    /// before it are on their way otherwise, or it was itself answered or taken back, and says
+    /// nothing any more.
+    pub(super) fn note_progress(
+        &self,
+        seq: u64,
+        progress: Progress,
+        wakers: &mut Vec<Waker>,
+    ) -> bool {
+        let Some(place) = self.window.iter().position(|&(other, _)| other == seq) else {
+            return false;
+        };
+        self.window[place].1.cell.note_progress(progress, wakers);
+        place == 0
     }
 }

@@ -39,8 +39,12 @@ pub(crate) enum ToHost {
     Failed = 4,
     /// Something the job logged; does not end it.
     Log = 5,
-    /// No body: there is news in the recorder, or the worker passed over recalled frames.
+    /// No body: there is news in the recorder.
     Poke = 6,
+    /// No body: the worker passed over a frame that was recalled.
+    Passed = 7,
+    /// What the job said last of its [`Progress`](crate::stats::Progress), before its reply.
+    Progress = 8,
 }
 
 /// One direction's kinds.
@@ -74,8 +78,10 @@ impl Kind for ToWorker {
 
 impl Kind for ToHost {
     fn from_byte(byte: u8) -> Option<Self> {
-        use ToHost::{Done, Failed, Hello, Log, Panicked, Poke};
-        [Hello, Done, Panicked, Failed, Log, Poke].into_iter().find(|k| k.byte() == byte)
+        use ToHost::{Done, Failed, Hello, Log, Panicked, Passed, Poke, Progress};
+        [Hello, Done, Panicked, Failed, Log, Poke, Passed, Progress]
+            .into_iter()
+            .find(|k| k.byte() == byte)
     }
 
     fn byte(self) -> u8 {
@@ -86,7 +92,7 @@ impl Kind for ToHost {
         match self {
             ToHost::Done => Flags::BIG.and(Flags::RAW),
             ToHost::Panicked | ToHost::Failed | ToHost::Log => Flags::BIG,
-            ToHost::Hello | ToHost::Poke => Flags::NONE,
+            ToHost::Hello | ToHost::Poke | ToHost::Passed | ToHost::Progress => Flags::NONE,
         }
     }
 }

@@ -6,11 +6,16 @@ use std::time::Duration;
 use super::frame::WireFault;
 use super::handshake::Fields;
 use crate::id::JobId;
+use crate::stats::Progress;
 
 /// Bytes of a [`Prelude`].
 pub(crate) const PRELUDE_LEN: usize = 28;
 /// Texts in a report are cut here: a panic message may be of any length.
 const TEXT_LIMIT: usize = 64 * 1024;
+/// Bytes of a job's message; longer ones are cut.
+pub(crate) const MESSAGE_ROOM: usize = 1024;
+/// What a job said last of its progress has at most so many bytes.
+pub(crate) const PROGRESS_ROOM: u64 = 21 + MESSAGE_ROOM as u64;
 
 /// What a worker is told of one attempt, before the arguments.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +136,32 @@ impl Refusal {
     }
 }
 
+impl Progress {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        bytes.extend_from_slice(&self.done.to_le_bytes());
+        bytes.extend_from_slice(&self.total.to_le_bytes());
+        bytes.push(u8::from(self.message.is_some()));
+        if let Some(message) = &self.message {
+            put_text(&mut bytes, message);
+        }
+        bytes
+    }
+
+    pub(crate) fn decode(body: &[u8]) -> Result<Progress, WireFault> {
+        Self::parse(Fields(body)).ok_or(WireFault::Body("progress"))
+    }
+
+    fn parse(mut fields: Fields<'_>) -> Option<Progress> {
+        let (done, total) = (fields.u64()?, fields.u64()?);
+        let message = match fields.u8()? {
+            0 => None,
+            _ => Some(fields.text()?),
+        };
+        Some(Progress { done, total, message })
+    }
+}
+
 fn put_tagged(bytes: &mut Vec<u8>, tag: u8, text: &str) {
     bytes.push(tag);
     put_text(bytes, text);
@@ -169,6 +200,12 @@ mod tests {
         ] {
             assert_eq!(Refusal::decode(&refusal.encode()), Ok(refusal));
         }
+        for message in [None, Some(String::new()), Some("é".repeat(MESSAGE_ROOM / 2))] {
+            let progress = Progress { done: 3, total: u64::MAX, message };
+            let bytes = progress.encode();
+            assert!(bytes.len() as u64 <= PROGRESS_ROOM);
+            assert_eq!(Progress::decode(&bytes), Ok(progress));
+        }
     }
 
     #[test]
@@ -181,6 +218,11 @@ mod tests {
         let bytes = report.encode();
         for len in 0..bytes.len() {
             assert!(PanicReport::decode(&bytes[..len]).is_err(), "{len}");
+        }
+        let progress = Progress { done: 1, total: 2, message: Some("half".into()) };
+        let bytes = progress.encode();
+        for len in 0..bytes.len() {
+            assert!(Progress::decode(&bytes[..len]).is_err(), "{len}");
         }
         assert!(Refusal::decode(&[9]).is_err());
         assert!(Refusal::decode(&[1, 255, 255, 255, 255]).is_err());

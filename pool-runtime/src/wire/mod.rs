@@ -9,6 +9,9 @@
 //! 3. `Run` frames are numbered from zero (`seq`). A reply carries the number of the job that
 //!    it answers; replies come in the order of their jobs.
 //! 4. Whether a job was started is not said here: both sides see it in the recorder.
+//! 5. `Passed`, `Poke` and `Progress` end no job. A frame that was sent brings at most one of
+//!    `Passed`, if it was recalled, or `Progress`, right before its reply; a `Poke` comes at most
+//!    once until the host has taken notice of it in the recorder.
 //!
 //! Nothing that a worker says is trusted: a header is checked whole (kind, flags, length,
 //! number) before its body is awaited, and bodies are parsed from private copies.
@@ -22,12 +25,12 @@ mod reader;
 
 pub(crate) use frame::{Flags, HEADER_LEN, Header, ToHost, ToWorker, WireFault};
 pub(crate) use handshake::{Hello, WELCOME_LEN, Welcome};
-pub(crate) use message::{PRELUDE_LEN, PanicReport, Prelude, Refusal};
+pub(crate) use message::{MESSAGE_ROOM, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Prelude, Refusal};
 pub(crate) use payload::Payload;
 pub(crate) use reader::{Frame, FrameReader, Source};
 
 /// Raised whenever a frame changes its shape.
-pub(crate) const PROTOCOL_VERSION: u32 = 1;
+pub(crate) const PROTOCOL_VERSION: u32 = 2;
 
 /// Bodies beyond this are claimed before they are read, and moved without a copy.
 pub(crate) const BIG: usize = 32 * 1024;

@@ -4,9 +4,14 @@
 //! be. What is said beside it (a record of something that was logged) waits a moment at most: it
 //! goes into a backlog, and whoever holds the channel writes it. While the host does not read, or
 //! the backlog is full, records are dropped and counted.
+//!
+//! A poke (there is news in the recorder) does not wait at all: it is written only if nobody else
+//! is writing and the channel takes it now. Else it is *due*: the guard tries again every few
+//! milliseconds, and whoever writes the next reply takes it along. What the channel took in part is finished
+//! before anything else.
 
 use std::io;
-use std::sync::atomic::{AtomicU64, Ordering, fence};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::Duration;
 
@@ -14,7 +19,7 @@ use crate::context::CancelWatch;
 use crate::os::{self, ChannelEnd};
 use crate::recorder::Farewell;
 use crate::trace;
-use crate::wire::{BIG, Flags, Header, ToHost};
+use crate::wire::{BIG, Flags, HEADER_LEN, Header, ToHost};
 
 /// No job is running.
 const NO_SEQ: u64 = u64::MAX;
@@ -34,6 +39,10 @@ pub(super) struct Outbox {
     /// Held while something is written.
     gate: Mutex<Gate>,
     backlog: Mutex<Backlog>,
+    /// A poke is to be written.
+    poke: AtomicBool,
+    /// One is among what could not be written.
+    poke_is_stuck: AtomicBool,
 }
 
 /// Whoever holds it may write.
@@ -61,15 +70,22 @@ enum Flushed {
 }
 
 impl Outbox {
-    pub(super) fn new(channel: Arc<ChannelEnd>, watch: Arc<CancelWatch>) -> Self {
-        Outbox {
+    /// Jobs report by it from here on.
+    pub(super) fn new(channel: Arc<ChannelEnd>, watch: &Arc<CancelWatch>) -> Arc<Self> {
+        let outbox = Arc::new(Outbox {
             channel,
-            watch,
+            watch: watch.clone(),
             pid: std::process::id(),
             running: AtomicU64::new(NO_SEQ),
             gate: Mutex::default(),
             backlog: Mutex::default(),
-        }
+            poke: AtomicBool::new(false),
+            poke_is_stuck: AtomicBool::new(false),
+        });
+        // A thread that plays a worker has an end, and with it all that was its own.
+        let way = Arc::downgrade(&outbox);
+        watch.reporter.poke_by(move |is_new| way.upgrade().is_none_or(|way| way.poke(is_new)));
+        outbox
     }
 
     pub(super) fn channel(&self) -> Arc<ChannelEnd> {
@@ -117,8 +133,60 @@ impl Outbox {
         written.map_err(|_| Farewell::ChannelLost)
     }
 
+    /// The job is over: writes what it has said last of its progress, if anything.
+    pub(super) fn conclude(&self, seq: u64) -> Result<(), Farewell> {
+        match self.watch.reporter.conclude(&self.watch.recorder, seq) {
+            Some(last) => self.send(ToHost::Progress, Flags::NONE, seq, 0, &last.encode()),
+            None => Ok(()),
+        }
+    }
+
+    /// Tells the host that there is news in the recorder; not `is_new`: unless it was told.
+    /// Never waits. False if somebody has to [try again](Self::try_poke).
+    fn poke(&self, is_new: bool) -> bool {
+        // Its locks are copies of ours, in whatever state.
+        if std::process::id() != self.pid {
+            return true;
+        }
+        if is_new {
+            self.poke.store(true, Ordering::SeqCst);
+        }
+        self.try_poke();
+        !self.is_poke_due()
+    }
+
+    /// Whether a poke waits to be written.
+    pub(super) fn is_poke_due(&self) -> bool {
+        self.poke.load(Ordering::SeqCst) || self.poke_is_stuck.load(Ordering::SeqCst)
+    }
+
+    /// Writes the poke that is due, if that can be done now.
+    pub(super) fn try_poke(&self) {
+        let mut gate = match self.gate.try_lock() {
+            Ok(gate) => gate,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => return,
+        };
+        if self.take_poke(&mut gate) || self.poke_is_stuck.load(Ordering::SeqCst) {
+            // The host is gone or the channel is lost: the guard and the next reply notice.
+            let flushed = self.try_flush(&mut gate, Duration::ZERO);
+            self.poke_is_stuck.store(matches!(flushed, Ok(Flushed::Stuck)), Ordering::SeqCst);
+        }
+    }
+
+    /// Puts the poke that is due behind what waits already.
+    fn take_poke(&self, gate: &mut Gate) -> bool {
+        let is_due = self.poke.swap(false, Ordering::SeqCst);
+        if is_due {
+            gate.rest.extend_from_slice(&poke_frame());
+        }
+        is_due
+    }
+
     /// Writes all that was said, however long that takes.
     fn write_rest(&self, gate: &mut Gate) -> io::Result<()> {
+        self.take_poke(gate);
+        self.poke_is_stuck.store(false, Ordering::SeqCst);
         loop {
             gate.take_from(&mut self.backlog());
             if gate.rest.is_empty() {
@@ -179,19 +247,23 @@ impl Outbox {
 
     /// Writes what is in the backlog now.
     fn flush(&self, gate: &mut Gate, patience: Duration) -> Flushed {
+        self.try_flush(gate, patience).unwrap_or_else(|_| self.part(Farewell::ChannelLost))
+    }
+
+    fn try_flush(&self, gate: &mut Gate, patience: Duration) -> io::Result<Flushed> {
         gate.take_from(&mut self.backlog());
         while gate.written < gate.rest.len() {
             match self.channel.write_some(&gate.rest[gate.written..], patience) {
                 Ok(n) => gate.written += n,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     gate.is_stuck = true;
-                    return Flushed::Stuck;
+                    return Ok(Flushed::Stuck);
                 }
-                Err(_) => self.part(Farewell::ChannelLost),
+                Err(error) => return Err(error),
             }
         }
         gate.clear();
-        Flushed::All
+        Ok(Flushed::All)
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -239,4 +311,103 @@ fn push_frame(frames: &mut Vec<u8>, seq: u64, body: &[u8]) {
     let header = Header { len, kind: ToHost::Log, flags: Flags::NONE, job: 0, seq };
     frames.extend_from_slice(&header.encode());
     frames.extend_from_slice(body);
+}
+
+/// Of no job in particular, and yet with a number that was sent: some job has run.
+fn poke_frame() -> [u8; HEADER_LEN] {
+    Header { len: 0, kind: ToHost::Poke, flags: Flags::NONE, job: 0, seq: 0 }.encode()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+    use crate::os::Nudge;
+    use crate::recorder::Recorder;
+    use crate::wire::Source as _;
+
+    fn outbox() -> (Arc<Outbox>, ChannelEnd) {
+        let (_, file) = Recorder::create().unwrap();
+        let recorder = Recorder::open(&file).unwrap();
+        let watch = CancelWatch::new(recorder, Nudge::new().unwrap());
+        let (channel, host) = ChannelEnd::pair_for_tests().unwrap();
+        (Outbox::new(Arc::new(channel), &Arc::new(watch)), host)
+    }
+
+    fn read(mut host: &ChannelEnd, n: usize) -> Vec<u8> {
+        let mut bytes = Vec::with_capacity(n);
+        while bytes.len() < n {
+            let max = n - bytes.len();
+            assert_ne!(host.read_into(&mut bytes, max).unwrap(), 0);
+        }
+        bytes
+    }
+
+    fn frame(kind: ToHost, len: usize) -> Header<ToHost> {
+        let flags = Flags::NONE.and_if(len > BIG, Flags::BIG);
+        Header { len: len as u32, kind, flags, job: 0, seq: 0 }
+    }
+
+    fn read_header(host: &ChannelEnd) -> Header<ToHost> {
+        Header::decode(read(host, HEADER_LEN).first_chunk().unwrap(), 1 << 30).unwrap()
+    }
+
+    #[test]
+    fn a_poke_does_not_wait_for_a_full_channel_and_comes_later_once() {
+        let (outbox, host) = outbox();
+        assert!(outbox.poke(true));
+        assert_eq!(read_header(&host), frame(ToHost::Poke, 0));
+        let mut pokes = 1;
+        while outbox.poke(true) {
+            pokes += 1;
+        }
+        // Others would be sent too, but nobody pokes again before the host has taken notice.
+        outbox.try_poke();
+        assert!(outbox.is_poke_due() && !outbox.poke(false));
+        thread::scope(|scope| {
+            scope.spawn(|| outbox.send(ToHost::Done, Flags::NONE, 0, 0, b"and a reply").unwrap());
+            for _ in 0..pokes {
+                assert_eq!(read_header(&host), frame(ToHost::Poke, 0));
+            }
+            assert_eq!(read_header(&host), frame(ToHost::Done, 11));
+            assert_eq!(read(&host, 11), b"and a reply");
+        });
+        assert!(!outbox.is_poke_due());
+        outbox.try_poke();
+        outbox.send(ToHost::Done, Flags::NONE, 0, 0, b"").unwrap();
+        assert_eq!(read_header(&host), frame(ToHost::Done, 0));
+    }
+
+    #[test]
+    fn frames_of_several_threads_do_not_interleave() {
+        const REPLIES: usize = 200;
+        let (outbox, host) = outbox();
+        let body = vec![7; 300_000];
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                for _ in 0..REPLIES {
+                    outbox.send(ToHost::Done, Flags::NONE, 0, 0, &body).unwrap();
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+            for _ in 0..2 {
+                scope.spawn(|| {
+                    while !is_over.load(Ordering::Relaxed) {
+                        outbox.poke(true);
+                    }
+                });
+            }
+            let mut left = REPLIES;
+            while left > 0 {
+                let header = read_header(&host);
+                if header != frame(ToHost::Poke, 0) {
+                    assert_eq!(header, frame(ToHost::Done, body.len()));
+                    assert!(read(&host, body.len()) == body);
+                    left -= 1;
+                }
+            }
+        });
+    }
 }

@@ -2,7 +2,7 @@
 //!
 //! A job is claimed after its header if it is large (its body is still on the way), else after
 //! its body; a job that cannot be claimed was taken back by the host, and is passed over. The
-//! host hears of that by a `Poke`, so it knows that this worker is awake.
+//! host hears of that by a `Passed`, so it knows that this worker is awake.
 
 use std::any::Any;
 use std::cell::OnceCell;
@@ -17,7 +17,7 @@ use tokio::runtime::Runtime;
 use super::outbox::Outbox;
 use super::panic;
 use crate::context::{About, CancelWatch, JobContext, Running};
-use crate::os::{self, ChannelEnd};
+use crate::os;
 use crate::recorder::Farewell;
 use crate::registry::{Encoded, Fault, JobEntry, Stage, Table, Wanted};
 use crate::state::StateStore;
@@ -54,12 +54,11 @@ type Outcome = Result<Result<Encoded, Fault>, PanicReport>;
 
 impl Worker {
     pub(super) fn new(
-        channel: Arc<ChannelEnd>,
+        outbox: Arc<Outbox>,
         watch: Arc<CancelWatch>,
         table: &'static Table,
         welcome: Welcome,
     ) -> Self {
-        let outbox = Arc::new(Outbox::new(channel, watch.clone()));
         let (runtime, states) = (OnceCell::new(), StateStore::default());
         Worker { outbox, watch, table, welcome, runtime, states }
     }
@@ -70,7 +69,10 @@ impl Worker {
         move |report| {
             if let Some(seq) = outbox.running() {
                 outbox.end();
-                let sent = outbox.send(ToHost::Panicked, Flags::NONE, seq, 0, &report.encode());
+                let sent = outbox.conclude(seq);
+                let sent = sent.and_then(|()| {
+                    outbox.send(ToHost::Panicked, Flags::NONE, seq, 0, &report.encode())
+                });
                 if let Err(farewell) = sent {
                     outbox.part(farewell);
                 }
@@ -110,7 +112,7 @@ impl Worker {
                         let done = if claimed.take().unwrap_or_else(claim) {
                             self.run(&header, prelude, body.into_vec())
                         } else {
-                            self.outbox.send(ToHost::Poke, Flags::NONE, header.seq, 0, &[])
+                            self.outbox.send(ToHost::Passed, Flags::NONE, header.seq, 0, &[])
                         };
                         if let Err(farewell) = done {
                             return Over::Broken(farewell);
@@ -159,7 +161,9 @@ impl Worker {
         let _ = std::io::stdout().flush();
         os::flush_c_stdout();
         self.outbox.end();
-        self.reply(header.seq, coarse::encode(started.elapsed()), outcome)
+        let took = coarse::encode(started.elapsed());
+        self.outbox.conclude(header.seq)?;
+        self.reply(header.seq, took, outcome)
     }
 
     /// What jobs log goes the way of their replies, as far as the host takes it by now. On a thread

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use super::outbox::Outbox;
 use super::{guard, panic, serve};
 use crate::context::CancelWatch;
 use crate::os::{self, Adopted, Adoption, Nudge};
@@ -48,10 +49,11 @@ fn start(adopted: Adopted) -> Result<serve::Worker, String> {
         os::restore_stdout(&stdout).map_err(|error| format!("no stdout: {error}"))?;
     }
     let watch = Arc::new(CancelWatch::new(recorder, nudge));
-    guard::start(channel.clone(), host, watch.clone())
+    let outbox = Outbox::new(channel.clone(), &watch);
+    guard::start(outbox.clone(), host, watch.clone())
         .map_err(|error| format!("no thread for its guard: {error}"))?;
     let table = registry::table()?;
-    let worker = serve::Worker::new(channel.clone(), watch, table, welcome);
+    let worker = serve::Worker::new(outbox, watch, table, welcome);
     let last_words = worker.last_words();
     panic::install(Some(last_words));
     let hello = Hello {

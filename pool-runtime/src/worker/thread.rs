@@ -6,6 +6,7 @@
 
 use std::sync::Arc;
 
+use super::outbox::Outbox;
 use super::panic;
 use super::serve::{Over, Worker};
 use crate::context::{CancelWatch, become_worker_thread};
@@ -31,7 +32,7 @@ pub(crate) fn serve_on_thread(channel: ChannelEnd, watch: Arc<CancelWatch>, welc
     if channel.write_all(&hello.encode(), &[]).is_err() {
         return;
     }
-    let worker = Worker::new(Arc::new(channel), watch.clone(), table, welcome);
+    let worker = Worker::new(Outbox::new(Arc::new(channel), &watch), watch.clone(), table, welcome);
     match worker.serve() {
         // A reply that nobody waits for any more is refused like one that cannot be written.
         Over::Told | Over::HostGone => {}

@@ -159,6 +159,13 @@ impl ChannelEnd {
         }
     }
 
+    /// Two that speak with each other.
+    #[cfg(test)]
+    pub(crate) fn pair_for_tests() -> io::Result<(ChannelEnd, ChannelEnd)> {
+        let (one, other) = pair()?;
+        Ok((ChannelEnd(one), ChannelEnd(Stream::from(UnixStream::from(other)))))
+    }
+
     pub(super) fn fd(&self) -> BorrowedFd<'_> {
         self.0.inner().as_fd()
     }
