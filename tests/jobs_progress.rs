@@ -501,7 +501,7 @@ fn a_job_that_reports_in_a_tight_loop_does_not_hold_up_others() {
         let seen = next(&mut stream).unwrap().done;
         loud.cancel();
         let reports = loud.wait().unwrap();
-        assert!(reports > seen);
+        assert!(reports >= seen);
     });
 }
 

@@ -264,10 +264,11 @@ impl Puppet {
             }),
             "pokes whenever it is heard" => self.answer(|seq| {
                 loop {
-                    // As if there were news all the time.
-                    self.words[VERSION].fetch_add(2, Ordering::SeqCst);
-                    self.words[VERSION + 1].store(seq + 1, Ordering::SeqCst);
                     if self.words[POKED].swap(1, Ordering::SeqCst) == 0 {
+                        // There is always something new.
+                        self.words[VERSION + 1].store(seq + 1, Ordering::SeqCst);
+                        self.words[VERSION + 2].fetch_add(1, Ordering::SeqCst);
+                        self.words[VERSION].fetch_add(2, Ordering::SeqCst);
                         self.say(&frame(POKE, seq, &[]));
                     }
                 }
