@@ -204,6 +204,23 @@ fn any_number_of_streams_see_it_and_those_that_are_gone_cost_nothing() {
 }
 
 #[pool::test]
+fn a_snapshot_shows_how_far_a_job_is() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let gate = scratch("gate");
+        let job = submit!(pool => report_and_hold, 8, &gate);
+        let shown = || pool.snapshot().running.into_iter().find_map(|running| running.progress);
+        wait_until("it is shown", || shown() == Some(progress(8, 10)));
+        jobs::open(&gate);
+        job.wait().unwrap();
+        let silent = submit!(pool => jobs::hold, &scratch("started"), &scratch("silent"));
+        wait_until("it runs", || !pool.snapshot().running.is_empty());
+        assert_eq!(shown(), None);
+        silent.kill();
+    });
+}
+
+#[pool::test]
 fn a_stream_is_a_stream() {
     isolated(|| {
         let pool = Pool::new(1).unwrap();

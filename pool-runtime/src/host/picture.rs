@@ -89,7 +89,7 @@ impl Host {
             pid: link.as_ref().map(|link| link.process.id()),
             attempt,
             age,
-            progress: None,
+            progress: cell.progress(),
             rss: link.and_then(|link| link.process.resident_memory()),
         });
         Snapshot { running: running.collect(), oldest_queued }
