@@ -244,5 +244,5 @@ mod texts;
 
 /// The program in the README runs.
 #[cfg(doctest)]
-#[doc = include_str!("../../README.md")]
+#[doc = include_str!("../README.md")]
 struct ReadmeDoctests;
