@@ -17,6 +17,9 @@ use crate::worker;
 /// Payloads travel with a length of 32 bits, and something of a frame comes before them.
 const MAX_PAYLOAD: u64 = u32::MAX as u64 - 4096;
 
+/// Jobs that may be handed to one worker and not be answered.
+const WINDOW: usize = 512;
+
 /// What is handed to a worker ahead is expected to take no longer than this: more would not make
 /// anything faster, and would wait there for longer than need be.
 const HORIZON: Duration = Duration::from_micros(200);
@@ -351,10 +354,11 @@ impl PoolBuilder {
             start_timeout: self.start_timeout,
             fingerprint: table.fingerprint(),
         };
+        let captures = [self.stdout, self.stderr].contains(&Output::Capture);
         let config = Config {
             workers,
             // Where output is captured it has to stay one: whose line it is would not be known.
-            window: 1,
+            window: if captures { 1 } else { WINDOW },
             horizon: HORIZON,
             max_jobs_per_worker: self.max_jobs_per_worker,
             idle_timeout: self.idle_timeout,

@@ -230,6 +230,7 @@ impl Core {
             return Ok(());
         };
         let mut cause = Cause::default();
+        let mut next = None;
         let event = match answer.said {
             Said::Awake => Event::Awake { worker },
             Said::Logged(record) => {
@@ -258,7 +259,10 @@ impl Core {
                     cause.remember(&task.cell, link);
                 }
                 after.tasks.push(task);
-                seat.begin_head(around, &mut after.wakers, &mut after.trace);
+                next = seat.window.front().map(|&(seq, _)| seq);
+                if next.is_none() {
+                    seat.begin_head(around, &mut after.wakers, &mut after.trace);
+                }
                 if answer.is_bloated {
                     let bloated = Event::Bloated { worker };
                     self.handle(around, bloated, &mut Cause::default(), after);
@@ -273,6 +277,11 @@ impl Core {
             }
         };
         self.handle(around, event, &mut cause, after);
+        // Once this one has ended; if it was not taken back meanwhile.
+        let begins = |seat: &Seat| next.is_some() && seat.window.front().map(|head| head.0) == next;
+        if let Some(seat) = self.seats.get(worker).filter(|seat| begins(seat)) {
+            seat.begin_head(around, &mut after.wakers, &mut after.trace);
+        }
         Ok(())
     }
 
@@ -359,9 +368,13 @@ impl Core {
                     let prelude = Prelude { id: job.cell.subject.id, attempt, remaining };
                     self.assign(around, worker, job, prelude, memory_limit, after);
                 }
-                Action::Recall { worker } => {
-                    let kept = self.recall(worker, after);
-                    self.scheduler.handle_event(around.now(), Event::Recalled { worker, kept });
+                Action::Recall { worker, gently } => {
+                    let event = if gently && !self.has_begun(worker) {
+                        Event::NotBegun { worker }
+                    } else {
+                        Event::Recalled { worker, kept: self.recall(worker, after) }
+                    };
+                    self.scheduler.handle_event(around.now(), event);
                 }
                 Action::Ask { worker } => {
                     if let Some(seat) = self.seats.get(worker) {
@@ -431,6 +444,13 @@ impl Core {
         }
         link.run(cell.number, cell.raw, prelude, cell.hand_out());
         after.cells.push(cell);
+    }
+
+    /// Whether the worker has claimed the first job of its window.
+    fn has_begun(&mut self, worker: WorkerId) -> bool {
+        let seat = self.seats.get(worker);
+        seat.and_then(|seat| Some(seat.link.as_ref()?.was_claimed(seat.window.front()?.0)))
+            .unwrap_or(false)
     }
 
     /// Takes back what is not claimed; how many jobs stay.

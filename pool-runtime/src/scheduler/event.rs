@@ -83,6 +83,8 @@ pub(crate) enum Event {
     /// The first job of the worker's window is answered.
     /// `took`: how long the job ran, by the worker's own word.
     Replied { worker: WorkerId, reply: Reply, took: Duration },
+    /// Answer to a gentle [`Action::Recall`]: no job of the window is claimed, and none came back.
+    NotBegun { worker: WorkerId },
     /// Answer to [`Action::Recall`]: the first `kept` jobs of the window were claimed,
     /// the rest can never run there any more.
     Recalled { worker: WorkerId, kept: usize },
@@ -145,8 +147,9 @@ pub(crate) enum Action<T> {
         /// It leaves the queue for the first time: its place is free for another.
         first: bool,
     },
-    /// Take back all jobs of the window that are not claimed, and say how many stayed.
-    Recall { worker: WorkerId },
+    /// Take back all jobs of the window that are not claimed, and say how many stayed. `gently`: if
+    /// not one is claimed, leave them all and say [`Event::NotBegun`].
+    Recall { worker: WorkerId, gently: bool },
     /// Ask the first job of the worker's window to stop.
     Ask { worker: WorkerId },
     /// Let the worker exit by itself; its window is empty. Ends in `WorkerGone`.

@@ -189,6 +189,11 @@ impl<T: Clone> Scheduler<T> {
                     self.bloated(now, slot);
                 }
             }
+            Event::NotBegun { worker } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.not_begun(now, slot);
+                }
+            }
             Event::Awake { worker } => {
                 if let Some(slot) = self.crew.find(worker) {
                     self.awake(now, slot);

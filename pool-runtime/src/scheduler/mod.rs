@@ -12,8 +12,8 @@
 //!    [`Scheduler::handle_timeout`] when the armed moment has come.
 //! 2. Drain [`Scheduler::poll_action`] until it gives `None` and perform each action, in
 //!    order, before anything else is fed. The one exception: an [`Action::Recall`] is answered
-//!    by [`Event::Recalled`] on the spot (or by [`Event::WorkerGone`], if that is what the
-//!    hands find), and what follows from it is drained along with the rest.
+//!    by [`Event::Recalled`] or [`Event::NotBegun`] on the spot (or by [`Event::WorkerGone`], if that
+//!    is what the hands find), and what follows from it is drained along with the rest.
 //! 3. Arm [`Scheduler::poll_timeout`]. An idle scheduler arms nothing.
 //!
 //! # States

@@ -89,11 +89,15 @@ impl<T: Clone> Scheduler<T> {
     }
 
     pub(super) fn recall(&mut self, now: Time, slot: u32) {
+        self.take_back(now, slot, false);
+    }
+
+    fn take_back(&mut self, now: Time, slot: u32, gently: bool) {
         let worker = &mut self.crew[slot];
         if std::mem::replace(&mut worker.recalling, true) {
             return;
         }
-        self.actions.push_back(Action::Recall { worker: self.crew.id(slot) });
+        self.actions.push_back(Action::Recall { worker: self.crew.id(slot), gently });
         // The hands answer before anything else; this is for hands that forget to.
         self.crew.set_timer(slot, Some(now + PATIENCE));
         self.crew.settle(slot, now);
@@ -115,8 +119,6 @@ impl<T: Clone> Scheduler<T> {
             let late = worker.head_since + CHECK_AFTER <= now;
             let silent = head.is_some_and(|head| late || self.has_run_out_of_time(head));
             self.crew[slot].unresponsive = silent;
-            // It may get the same jobs again, and need longer still to come to them.
-            self.crew[slot].slack = (self.crew[slot].slack * 2).min(MOST_SLACK);
             self.head_ends(slot);
         }
         while self.crew[slot].window.len() > kept {
@@ -139,6 +141,16 @@ impl<T: Clone> Scheduler<T> {
 
     fn has_run_out_of_time(&self, index: u32) -> bool {
         matches!(self.jobs[index].doom, Some(Doom::Stall | Doom::Timeout))
+    }
+
+    /// The recall is answered: the worker has not come to its jobs yet, and keeps them.
+    pub(super) fn not_begun(&mut self, now: Time, slot: u32) {
+        let worker = &mut self.crew[slot];
+        if std::mem::take(&mut worker.recalling) {
+            worker.slack = (worker.slack * 2).min(MOST_SLACK);
+            self.crew.set_timer(slot, None);
+            self.crew.settle(slot, now);
+        }
     }
 
     /// The worker has shown that it takes notice.
@@ -223,7 +235,7 @@ impl<T: Clone> Scheduler<T> {
         for slot in self.crew.slots() {
             let worker = &self.crew[slot];
             if worker.is_crowded() && worker.head_since + stuck * worker.slack <= now {
-                self.recall(now, slot);
+                self.take_back(now, slot, true);
             }
         }
         self.tick_at = Some(now + stuck);

@@ -49,6 +49,7 @@ const EXPECTED: &[&str] = &[
     "event Recalled nothing kept",
     "event Recalled several kept",
     "event Awake",
+    "event NotBegun",
     "event Progressed",
     "event OverMemory",
     "event Bloated",

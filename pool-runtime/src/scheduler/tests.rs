@@ -67,7 +67,7 @@ impl Bench {
                     let first = if first { ", first" } else { "" };
                     format!("assign {job} to {}, attempt {attempt}{first}", worker.slot)
                 }
-                Action::Recall { worker } => format!("recall {}", worker.slot),
+                Action::Recall { worker, .. } => format!("recall {}", worker.slot),
                 Action::Ask { worker } => format!("ask {}", worker.slot),
                 Action::Stop { worker } => format!("stop {}", worker.slot),
                 Action::Kill { worker } => format!("kill {}", worker.slot),

@@ -26,6 +26,7 @@ impl World {
             Event::Progressed { .. } => "event Progressed",
             Event::OverMemory { .. } => "event OverMemory",
             Event::Bloated { .. } => "event Bloated",
+            Event::NotBegun { .. } => "event NotBegun",
             Event::Awake { .. } => "event Awake",
             Event::WorkerGone { .. } => "event WorkerGone",
             Event::Close => "event Close",
@@ -40,7 +41,7 @@ impl World {
             }
             self.shut = true;
         }
-        let recalled = matches!(event, Event::Recalled { .. });
+        let recalled = matches!(event, Event::Recalled { .. } | Event::NotBegun { .. });
         self.tell(event);
         self.look_at_new_actions()?;
         if recalled {
@@ -134,9 +135,9 @@ impl World {
                 self.note_head(at);
                 Ok(())
             }
-            Action::Recall { worker } => {
+            Action::Recall { worker, gently } => {
                 self.count("action Recall");
-                self.recall(worker)
+                self.recall(worker, gently)
             }
             Action::Ask { worker } => {
                 self.count("action Ask");
@@ -183,7 +184,7 @@ impl World {
         }
     }
 
-    pub(super) fn recall(&mut self, worker: WorkerId) -> Result<(), Violation> {
+    pub(super) fn recall(&mut self, worker: WorkerId, gently: bool) -> Result<(), Violation> {
         let at = self.find(worker).ok_or("recalled from nobody")?;
         let (now, dies) = (self.now, self.dies);
         let process = &self.processes[at];
@@ -211,6 +212,9 @@ impl World {
             return self.look_at_new_actions();
         }
         let process = &mut self.processes[at];
+        if gently && process.claimed == 0 {
+            return self.feed(Event::NotBegun { worker });
+        }
         process.recalled_at = Some(now);
         let kept = process.claimed;
         let back = process.window.split_off(kept);

@@ -377,7 +377,7 @@ impl World {
             | (Action::Stop { worker }, Mutant::WaitsForTheStubborn) => {
                 self.scheduler.crew.set_timer(worker.slot, None);
             }
-            (Action::Recall { worker }, Mutant::KillsWithoutRecall) => {
+            (Action::Recall { worker, .. }, Mutant::KillsWithoutRecall) => {
                 self.scheduler.kill(now, worker.slot);
                 return true;
             }

@@ -81,7 +81,8 @@ impl Race<'_> {
                         runner.done_at = now + took;
                     }
                 }
-                Action::Recall { worker } => {
+                // Nobody is late to begin.
+                Action::Recall { worker, .. } => {
                     let runner = self.runner(worker);
                     runner.window.truncate(1);
                     let kept = runner.window.len();
