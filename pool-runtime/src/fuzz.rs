@@ -152,7 +152,7 @@ impl<'a> Booking<'a> {
         loop {
             let (sent, limit) = (self.sent, self.limit);
             while let Some(frame) = self.reader.next(|header| Answer::check(header, sent, limit))? {
-                let Answer { seq, said } = Answer::read(frame)?;
+                let Answer { seq, said, .. } = Answer::read(frame)?;
                 assert!(seq < self.sent, "an answer to what was never asked");
                 if matches!(said, Said::Awake | Said::News | Said::Progress(_)) {
                     continue;
