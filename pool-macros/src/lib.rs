@@ -59,14 +59,23 @@ use proc_macro::TokenStream;
 ///
 /// # Examples
 ///
-/// ```ignore
-/// #[pool::pool_job(timeout = "30s", retries = 2)]
-/// fn resize(path: &Path, width: u32) -> Result<u64, ImageError> {
-///     let image = image::open(path)?.resize(width);
-///     image.save(path)
+/// ```no_run
+/// use std::path::Path;
+/// use pool::{Failure, pool_job, submit};
+///
+/// #[pool_job(timeout = "30s", retries = 2)]
+/// fn crop(path: &Path, bytes: usize) -> Result<u64, Failure> {
+///     let image = std::fs::read(path)?;
+///     std::fs::write(path, &image[..bytes])?;
+///     Ok(bytes as u64)
 /// }
 ///
-/// let bytes = pool::submit!(resize, Path::new("a.png"), 100).await??;
+/// #[pool::main]
+/// async fn main() -> Result<(), Box<dyn std::error::Error>> {
+///     let bytes = submit!(crop, Path::new("a.png"), 100).await??;
+///     println!("{bytes} bytes are left");
+///     Ok(())
+/// }
 /// ```
 ///
 /// [`call!`]: https://docs.rs/pool-runtime/latest/pool/macro.call.html
@@ -96,7 +105,9 @@ pub fn pool_job(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
+/// # #[pool::pool_job]
+/// # fn add(a: u32, b: u32) -> u32 { a + b }
 /// #[pool::main]
 /// async fn main() -> Result<(), pool::JobError> {
 ///     println!("{}", pool::submit!(add, 1, 2).await?);
@@ -121,11 +132,14 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```no_run
+/// # #[pool::pool_job]
+/// # fn add(a: u32, b: u32) -> u32 { a + b }
 /// #[pool::test]
 /// async fn adds() {
 ///     assert_eq!(pool::submit!(add, 1, 2).await.unwrap(), 3);
 /// }
+/// # fn main() {}
 /// ```
 #[proc_macro_attribute]
 pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
@@ -139,11 +153,13 @@ pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Examples
 ///
-/// ```ignore
+/// ```
 /// #[pool::worker_start]
-/// fn logger() -> Result<(), log::SetLoggerError> {
-///     env_logger::try_init()
+/// fn logger() -> Result<(), std::io::Error> {
+///     // env_logger::try_init()
+///     Ok(())
 /// }
+/// # fn main() {}
 /// ```
 #[proc_macro_attribute]
 pub fn worker_start(args: TokenStream, item: TokenStream) -> TokenStream {

@@ -1,10 +1,14 @@
 //! Run functions in other processes: a process pool whose jobs are typed, awaitable, isolated and
 //! killable.
 //!
-//! Use it for work that may crash, hang, leak or exhaust the memory, for libraries that are not
-//! thread-safe, and for anything that must be stopped for certain when its time is over. Do not
-//! use it for short calls that are safe to run in a thread (`rayon`, `spawn_blocking`), nor as a
-//! sandbox: a worker has all the rights of your program.
+//! **Use it** where one input can bring everything down: native code that parses foreign files, a
+//! library that is not thread-safe, anything that may crash, hang, leak or fill the memory, and
+//! anything that must be stopped for certain when its time is over.
+//!
+//! **Do not use it** for short calls that are safe on a thread (`rayon`, `spawn_blocking`: no
+//! journey, no copies), for closures and shared memory (a job is a named function and its arguments
+//! are copied), for results that serde cannot send, nor as a sandbox: it isolates crashes and
+//! resources, and a worker has all the rights of your program.
 //!
 //! # Quick start
 //!
@@ -24,140 +28,100 @@
 //! ```
 //!
 //! [`#[pool_job]`](macro@pool_job) leaves `add` an ordinary function and registers it.
-//! [`submit!`] hands it to the global pool and gives a [`JobHandle`], which is a future; in a
-//! program without async, [`wait`](JobHandle::wait) for it. A worker is this same program,
-//! started again: [`#[pool::main]`](macro@main) serves there and never comes to your `main`.
-//! Programs that cannot use it call [`serve_if_worker`] first.
+//! [`submit!`] hands it to the global pool and gives a [`JobHandle`], which is a future under any
+//! executor; in a program without async, [`wait`](JobHandle::wait) for it. A worker is this same
+//! program, started again: [`#[pool::main]`](macro@main) serves there and never comes to your
+//! `main`. Programs that cannot use the attribute call [`serve_if_worker`] first; tests have
+//! [`#[pool::test]`](macro@test).
 //!
-//! A [`Pool`] of your own, with its own settings, comes from [`Pool::builder`], and
-//! `submit!(pool => add, 1, 2)` uses it. [`call!`] makes a [`Call`], the job with its arguments,
-//! which can be told what is special about it before it is submitted:
+//! A [`Pool`] of your own, with its own settings, comes from [`Pool::builder`]. [`call!`] makes a
+//! [`Call`], the job with its arguments, which can be told what is special about it. For many inputs
+//! there is [`Pool::map`]:
 //!
 //! ```
 //! use std::time::Duration;
-//! use pool::{Pool, Priority, RetryPolicy, call, pool_job};
+//! use pool::{Pool, call, pool_job};
 //!
 //! #[pool_job]
-//! fn resize(path: &str, width: u32) -> String {
-//!     format!("{path} at {width}")
+//! fn words(file: &str) -> Result<usize, String> {
+//!     if file == "bad.pdf" {
+//!         std::process::abort(); // as native code does
+//!     }
+//!     Ok(file.len())
 //! }
 //!
 //! #[pool::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let pool = Pool::builder().workers(2).timeout(Duration::from_secs(60)).build()?;
-//!     let call = call!(resize, "a.png", 100)
-//!         .priority(Priority::High)
-//!         .retry(RetryPolicy::attempts(3))
-//!         .label("a.png");
-//!     assert_eq!(pool.submit(call).await?, "a.png at 100");
-//!     pool.close().await;
+//! fn main() -> Result<(), Box<dyn std::error::Error>> {
+//!     let pool = Pool::builder().workers(2).timeout(Duration::from_secs(30)).build()?;
+//!     let calls = ["a.pdf", "bad.pdf", "c.pdf"].map(|file| call!(words, file).label(file));
+//!     let results: Vec<_> = pool.map(calls).blocking().collect();
+//!     assert_eq!(results[0].as_ref().unwrap(), &Ok(5));
+//!     assert!(results[1].as_ref().unwrap_err().is_crash());
+//!     assert_eq!(results[2].as_ref().unwrap(), &Ok(5));
 //!     Ok(())
 //! }
 //! ```
 //!
-//! # The life of a job
+//! # The life of a job, and its end
 //!
-//! Queued, running, ended: [`JobHandle::status`] tells which. Arguments are encoded when the call
-//! is made, the output is decoded when the handle is awaited, both on your own thread. A worker
-//! runs one job at a time. Within one [`Priority`] jobs are handed out in the order in which they
-//! came.
+//! Queued, running, ended. A worker runs one job at a time; within one [`Priority`] jobs are handed
+//! out in the order in which they came. A job ends once: with its return value (an `Err` of its own
+//! is one too), or with a [`JobError`] that names the job, its label, the attempt and what to do
+//! next. A panic is caught, and the worker goes on. A crash costs the job that was running and no
+//! other, and the worker is replaced. A job runs at most once unless a [`RetryPolicy`] says
+//! otherwise. [More](guide::jobs)
 //!
-//! A job ends with its return value (an `Err` of its own is one too), or with a [`JobError`], whose
-//! [`kind`](JobError::kind) says what happened and whose text names the job, its label, the
-//! attempt and what to do next. A panic is caught, and the worker goes on. A crash costs the job
-//! that was running and no other, and the worker is replaced. A job runs at most once unless a
-//! [`RetryPolicy`] says otherwise.
-//!
-//! What a job leaves behind in its process (threads, environment, working directory, statics)
-//! meets the next job there. [`max_jobs_per_worker(1)`](PoolBuilder::max_jobs_per_worker) gives
-//! each job a fresh process.
-//!
-//! # How to end one
-//!
-//! - A [`timeout`](Call::timeout) is for one attempt, from the moment it can run; a
-//!   [`deadline`](Call::deadline) is for everything, from `submit` on.
-//! - [`cancel`](JobHandle::cancel) takes a waiting job out of the queue. A running one is asked and
-//!   has its [grace period](Call::grace_period), by default none, to answer; then its process is
-//!   killed, with all that it started. [`kill`](JobHandle::kill) does not ask.
+//! - A [`timeout`](Call::timeout) is for one attempt, a [`deadline`](Call::deadline) for all of it,
+//!   a [`memory_limit`](Call::memory_limit) for its worker. By default there is none of them.
+//! - [`cancel`](JobHandle::cancel) takes a waiting job out of the queue. A running one is asked, has
+//!   its [grace period](Call::grace_period), by default none, to answer, and is then killed with all
+//!   that it started. [`kill`](JobHandle::kill) does not ask.
 //! - A handle that is dropped lets its job run on, unless it is
 //!   [`cancel_on_drop`](JobHandle::cancel_on_drop).
 //! - [`Pool::shutdown`] ends everything now, [`Pool::close`] finishes what was accepted. When the
 //!   `main` under `#[pool::main]` returns, the global pool is shut down.
 //!
-//! [How things end](how_things_end) lists every cause, with what it means for caller, worker and
-//! children.
+//! [How things end](guide::how_things_end) lists every cause, with what it means for caller, worker
+//! and children.
 //!
-//! A job that takes a [`&JobContext`](JobContext) can see that it is asked. The caller does not
-//! pass it:
+//! # The guide
 //!
-//! ```
-//! use std::time::Duration;
-//! use pool::{JobContext, Pool, call, pool_job};
+//! | chapter | |
+//! |---|---|
+//! | [Foreign files](guide::foreign_files) | a recipe: what to set, what to send, libraries that are not thread-safe |
+//! | [Jobs](guide::jobs) | the whole life of one, everything that can be said of a call, the ways to end it |
+//! | [Many jobs](guide::many_jobs) | streams ([`Pool::map`]), queues ([`JobQueue`]), room |
+//! | [Workers](guide::workers) | state, start hooks, what one job leaves to the next |
+//! | [Sending](guide::sending) | serde, bytes, the limits of MessagePack |
+//! | [Testing](guide::testing) | and debugging |
+//! | [Observability](guide::observability) | stats, snapshots, events, captured output, progress, [tracing](guide::tracing) |
+//! | [Deployment](guide::deployment) | containers, systemd, memory, updates, bundles, Python and Node |
+//! | [Performance](guide::performance) | when a job is worth a process, what costs what |
+//! | [Coming from](guide::coming_from) | pipes by hand, Python's pools, `spawn_blocking`, rayon |
 //!
-//! #[pool_job]
-//! fn search(ctx: &JobContext, from: u64) -> u64 {
-//!     (from..).take_while(|_| !ctx.is_cancelled()).last().unwrap_or(from)
-//! }
+//! # Features
 //!
-//! #[pool::main]
-//! fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let pool = Pool::builder().workers(1).grace_period(Duration::from_secs(10)).build()?;
-//!     let seen = pool.submit(call!(search, 7).timeout(Duration::from_millis(50))).wait()?;
-//!     assert!(seen >= 7);
-//!     Ok(())
-//! }
-//! ```
+//! None is on by default.
 //!
-//! # A queue of jobs
+//! | feature | |
+//! |---|---|
+//! | `progress` | [`JobStream::progress`] draws a bar on a terminal |
+//! | `tracing` | jobs are spans, and what they log appears in the host: [tracing](guide::tracing) |
 //!
-//! Jobs can wait outside of any pool, in a [`JobQueue`]. [`Pool::work`] works them off, as fast as
-//! its workers can take them; several pools may do so. If a pool is shut down meanwhile, the jobs
-//! that had not started are in the queue again, and their handles are good for whoever runs them.
+//! # Environment
 //!
-//! ```
-//! use pool::{JobQueue, Pool, call, pool_job};
+//! | variable | |
+//! |---|---|
+//! | `POOL_WORKERS` | how many workers the global pool has |
+//! | `POOL_IN_PROCESS=1` | every pool runs its jobs on threads of this process: [`PoolBuilder::in_process`] |
+//! | `POOL_PROGRESS` | `auto`, `bar`, `plain` or `none`: [`JobStream::progress`] |
+//! | `RUST_BACKTRACE=1` | panics come with their backtrace: [`PanicInfo::backtrace`] |
 //!
-//! #[pool_job]
-//! fn double(n: u32) -> u32 {
-//!     2 * n
-//! }
+//! # Platforms
 //!
-//! #[pool::main]
-//! async fn main() -> Result<(), Box<dyn std::error::Error>> {
-//!     let queue = JobQueue::new();
-//!     let first = queue.push(call!(double, 1)).await;
-//!     let second = queue.push(call!(double, 2)).await;
-//!     let report = Pool::new(2)?.work(&queue).await;
-//!     assert_eq!((report.succeeded, queue.count()), (2, 0));
-//!     assert_eq!((first.await?, second.await?), (2, 4));
-//!     Ok(())
-//! }
-//! ```
-//!
-//! # Tests
-//!
-//! A job function is an ordinary function: most tests need no process
-//! ([`JobContext::detached`] makes a context for it). Where one does, put
-//! [`#[pool::test]`](macro@test) in the place of `#[test]` or `#[tokio::test]`; nothing else is
-//! needed, under `cargo test` or under nextest.
-//!
-//! ```no_run
-//! # use pool::{pool_job, submit};
-//! # #[pool_job]
-//! # fn add(a: u32, b: u32) -> u32 { a + b }
-//! #[pool::test]
-//! async fn adds_in_another_process() {
-//!     assert_eq!(submit!(add, 1, 2).await.unwrap(), 3);
-//! }
-//! # fn main() {}
-//! ```
-//!
-//! # What may be sent
-//!
-//! Arguments and outputs are any types with serde's `Serialize` and `DeserializeOwned`; they are
-//! copied, as MessagePack. A parameter `&T` (`&str`, `&[u8]`, `&Path`, `&Config`) is sent without
-//! taking it from the caller. `Vec<u8>` and `&[u8]` travel as bytes, not as lists of numbers.
-//! Closures, open files and locks cannot be sent.
+//! Linux: tested. macOS and FreeBSD: compiled, not run. Windows: not yet. Rust 1.85.
+
+#![cfg_attr(docsrs, feature(doc_cfg))]
 
 mod builder;
 mod call;
@@ -189,8 +153,7 @@ mod trace;
 mod wire;
 mod worker;
 
-#[doc = include_str!("how_things_end.md")]
-pub mod how_things_end {}
+pub mod guide;
 
 #[cfg(fuzzing)]
 #[doc(hidden)]

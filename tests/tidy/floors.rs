@@ -64,7 +64,7 @@ const HOUSE: &[Room] = &[
     },
     Room {
         name: "door",
-        modules: &["lib", "private", "macros", "fuzz"],
+        modules: &["lib", "guide", "private", "macros", "fuzz"],
         below: &["words", "bytes", "context", "host", "worker", "roof"],
         crates: &["pool_macros"],
     },

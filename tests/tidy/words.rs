@@ -57,7 +57,15 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         words: &["cfg", "target_os", "target_family"],
-        places: &["os/", "worker/panic.rs", "scheduler/", "meter/mod.rs", "lib.rs", "trace.rs"],
+        places: &[
+            "os/",
+            "worker/panic.rs",
+            "scheduler/",
+            "meter/mod.rs",
+            "lib.rs",
+            "guide/mod.rs",
+            "trace.rs",
+        ],
         why: "only the hands know the platform (a panic hook asks whether panics abort, the \
               scheduler has mutants in tests, the root its doctests; the meter and `trace.rs` have \
               features)",
