@@ -132,14 +132,13 @@ pub fn main(args: TokenStream, item: TokenStream) -> TokenStream {
 ///
 /// # Examples
 ///
-/// ```no_run
+/// ```test_harness
 /// # #[pool::pool_job]
 /// # fn add(a: u32, b: u32) -> u32 { a + b }
 /// #[pool::test]
 /// async fn adds() {
 ///     assert_eq!(pool::submit!(add, 1, 2).await.unwrap(), 3);
 /// }
-/// # fn main() {}
 /// ```
 #[proc_macro_attribute]
 pub fn test(args: TokenStream, item: TokenStream) -> TokenStream {

@@ -24,8 +24,8 @@ const RESERVED: &[Reserved] = &[
     },
     Reserved {
         words: &["tracing"],
-        places: &["trace.rs", "trace/"],
-        why: "only there it is known whether the feature is on",
+        places: &["trace.rs", "trace/", "guide/mod.rs"],
+        why: "only there it is known whether the feature is on (and the guide has a chapter)",
     },
     Reserved {
         words: &["Command", "Child"],
