@@ -85,7 +85,12 @@ impl Show {
 fn a_terminal_gets_a_bar_with_the_running_labels() {
     isolated(|| {
         let show = Show::begin(None);
-        show.wait_for(&["shown [", "0 of 5 (0 %)", "label a", "label b"]);
+        show.wait_for(&["shown [", "0 of 5 (0 %)", "label a: 3 of 10 (30 %), reading", "label b"]);
+        // What a worker prints stands above the bar, in a line of its own.
+        wait_until("a line above the bar", || {
+            let sent = show.sent();
+            sent.split_once("printed by a").is_some_and(|(_, behind)| behind.contains("shown ["))
+        });
         show.open("a");
         // `c` has failed, `d` waits for its second attempt behind `e`.
         show.wait_for(&["2 of 5 (40 %), 1 failed, ", " left", "label e"]);

@@ -152,7 +152,7 @@ impl<T> JobHandle<T> {
 
     /// How far the job says that it is.
     pub(crate) fn latest_progress(&self) -> Option<Progress> {
-        None
+        self.cell.progress()
     }
 
     /// Which input it is: its label, or what else there is to tell it from others.

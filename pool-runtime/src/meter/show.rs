@@ -187,3 +187,27 @@ fn print_lines(bar: &Bar, events: &Subscription) {
 fn write(line: &str) {
     let _ = io::stderr().lock().write_all(line.as_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::meter::tally::LINE_INTERVAL;
+
+    #[test]
+    fn a_stream_that_waits_is_woken_for_its_next_line() {
+        let just_before = LINE_INTERVAL - Duration::from_millis(50);
+        let mut meter = Meter {
+            tally: Tally::new("held".to_owned()),
+            started: Instant::now().checked_sub(just_before).unwrap(),
+            state: State::Plain,
+            timer: None,
+        };
+        let began = Instant::now();
+        crate::block_on(std::future::poll_fn(|cx| meter.poll_due(cx)));
+        assert!(began.elapsed() < LINE_INTERVAL / 2);
+        // Half a minute from then on.
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(meter.poll_due(&mut cx).is_pending());
+        assert!(meter.timer.is_some());
+    }
+}
