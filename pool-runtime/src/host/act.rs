@@ -307,21 +307,8 @@ impl Core {
         let claimed = seq.zip(link.as_ref()).is_some_and(|(seq, link)| link.was_claimed(seq));
         if in_launch {
             let killed = self.seats.get(worker).is_some_and(|seat| seat.killed);
-            let text = match exit {
-                WorkerExit::Unknown => detail.clone(),
-                _ if killed => {
-                    let limit = around.plan.start_timeout;
-                    format!(
-                        "{detail} was not ready within its start timeout of {limit:?}: raise \
-                         `start_timeout`, or see what its start hooks wait for"
-                    )
-                }
-                exit => format!(
-                    "{detail} {exit} before it was ready: its `main` is not wrapped by \
-                     `#[pool::main]`, or a start hook ended it"
-                ),
-            };
-            self.trouble = Some(Trouble::new(text, link.as_ref()));
+            let overdue = killed.then_some(around.plan.start_timeout);
+            self.trouble = Some(Trouble::new(&detail, exit, overdue, link.as_ref()));
         }
         let mut cause = Cause::default();
         cause.detail = Some(detail.into());

@@ -1,6 +1,7 @@
 //! Why jobs end: what was said or seen of them, made into their outcome.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::body::runs_on;
 use super::cell::{Cell, Outcome};
@@ -28,7 +29,24 @@ pub(super) struct Trouble {
 }
 
 impl Trouble {
-    pub(super) fn new(text: String, link: Option<&Arc<Link>>) -> Trouble {
+    /// `detail` says who it was; `overdue`: it was killed because it was not ready in so long.
+    pub(super) fn new(
+        detail: &str,
+        exit: WorkerExit,
+        overdue: Option<Duration>,
+        link: Option<&Arc<Link>>,
+    ) -> Trouble {
+        let text = match (exit, overdue) {
+            (WorkerExit::Unknown, _) => detail.to_owned(),
+            (_, Some(limit)) => format!(
+                "{detail} was not ready within its start timeout of {limit:?}: raise \
+                 `start_timeout`, or see what its start hooks wait for"
+            ),
+            (exit, None) => format!(
+                "{detail} {exit} before it was ready: its `main` is not wrapped by \
+                 `#[pool::main]`, or a start hook ended it"
+            ),
+        };
         let tail = link.and_then(|link| link.stderr_tail());
         let words = tail.as_deref().and_then(last_words);
         let text = words.map(|words| format!("{text}; its last words: {words:?}")).unwrap_or(text);
