@@ -15,7 +15,7 @@ use super::ledger::Ledger;
 use super::link::{Answer, Link, Said};
 use super::news::{Around, Gone, News};
 use super::seats::{Seat, Seats, Task, take_due};
-use crate::error::{JobErrorKind, WorkerExit};
+use crate::error::JobErrorKind;
 use crate::happening::PoolEvent;
 use crate::policy::Terms;
 use crate::scheduler::{Action, Config, Ending, Event, JobKey, Reply, Scheduler, Time, WorkerId};
