@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use syn::{
-    Attribute, Field, Fields, FnArg, GenericArgument, ImplItem, Item, ItemImpl, Pat, PathArguments,
-    Signature, TraitItem, Type, Visibility, parse_quote,
+    Attribute, Field, Fields, FnArg, GenericArgument, ImplItem, Item, ItemImpl, ItemMod, Pat,
+    PathArguments, Signature, TraitItem, Type, Visibility, parse_quote,
 };
 
 use super::source::{Library, Place, attributes, defined_name, is_hidden, leaves};
@@ -77,13 +77,9 @@ fn at_root(
             }
         }
         Item::Mod(module) if is_public(&module.vis) => {
-            assert!(
-                module.content.as_ref().is_some_and(|(_, items)| items.is_empty()),
-                "`{}` is a public module with items: teach this test to read it",
-                module.ident
-            );
             let name = module.ident.to_string();
-            add(found, &name, false, format!("pub mod {name} {{}}"));
+            let pages = pages(library, root, module);
+            add(found, &name, false, pages.join("\n"));
         }
         Item::Fn(function) if is_public(&function.vis) => {
             add(found, &function.sig.ident.to_string(), false, definition(item));
@@ -94,6 +90,25 @@ fn at_root(
         }
         _ => {}
     }
+}
+
+/// A public module and those in it. They hold prose and nothing else.
+fn pages(library: &Library, mut place: Place, module: &ItemMod) -> Vec<String> {
+    place.push(module.ident.to_string());
+    let items = match &module.content {
+        Some((_, items)) => items.as_slice(),
+        None => library.items(&place),
+    };
+    let mut pages = vec![format!("pub mod {};", place.join("::"))];
+    for item in items {
+        match item {
+            Item::Mod(below) if is_public(&below.vis) => {
+                pages.extend(self::pages(library, place.clone(), below));
+            }
+            _ => panic!("{place:?} is a public module with items: teach this test to read it"),
+        }
+    }
+    pages
 }
 
 fn is_public(visibility: &Visibility) -> bool {

@@ -66,6 +66,10 @@ impl Library {
         self.modules.iter().map(|(place, items)| (place, items.as_slice()))
     }
 
+    pub(super) fn items(&self, place: &Place) -> &[Item] {
+        self.modules.get(place).map(Vec::as_slice).unwrap_or_default()
+    }
+
     /// The item that a name means in a module: where it is defined, and what it is called there.
     pub(super) fn resolve(&self, place: &Place, name: &str) -> Option<(Place, &Item)> {
         let items = self.modules.get(place)?;
