@@ -160,9 +160,11 @@ impl<J: Job> Call<J> {
         self
     }
 
-    /// How long an attempt may go on without any `progress` or
-    /// `message`, each of which starts it anew. In every other way a
-    /// timeout; [`remaining`](crate::JobContext::remaining) does not count it.
+    /// How long an attempt may go on without any [`progress`](crate::JobContext::progress) or
+    /// [`message`](crate::JobContext::message), each of which starts it anew.
+    ///
+    /// In every other way a timeout; [`remaining`](crate::JobContext::remaining) does not count it.
+    /// The host looks for progress every 10 ms, so this should be several times as long.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
         self.parts.options.stall_timeout = Some(timeout);
         self

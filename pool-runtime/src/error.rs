@@ -210,8 +210,13 @@ impl JobError {
 
 impl std::error::Error for JobError {}
 
+/// As it is displayed: a `main` that returns a `Result` prints errors by this. `{:#?}` shows the
+/// parts.
 impl fmt::Debug for JobError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !f.alternate() {
+            return fmt::Display::fmt(self, f);
+        }
         let Inner { kind, subject, attempts, detail, stderr_tail } = &*self.0;
         f.debug_struct("JobError")
             .field("kind", kind)
@@ -243,12 +248,13 @@ impl fmt::Display for JobError {
             write!(f, " ({detail})")?;
         }
         // The texts of the other kinds say all that, or it was not the end of the process.
-        if matches!(kind, Crashed(_) | TimedOut(_) | MemoryLimit { .. }) {
-            if let Some(words) = stderr_tail.as_deref().and_then(last_words) {
-                write!(f, "; its last words: {words:?}")?;
-            }
+        let ends_process = matches!(kind, Crashed(_) | TimedOut(_) | MemoryLimit { .. });
+        let tail = stderr_tail.as_deref().filter(|_| ends_process);
+        let words = tail.and_then(last_words);
+        if let Some(words) = words {
+            write!(f, "; its last words: {words:?}")?;
         }
-        match kind.advice(*attempts) {
+        match kind.advice(*attempts, words.is_some()) {
             Some(advice) => write!(f, "; {advice}"),
             None => Ok(()),
         }
@@ -269,13 +275,17 @@ pub(crate) fn last_words(tail: &str) -> Option<&str> {
 
 impl JobErrorKind {
     /// What the reader of the error can do about it, where the kind does not say so itself.
-    fn advice(&self, attempts: u32) -> Option<&'static str> {
+    fn advice(&self, attempts: u32, has_words: bool) -> Option<&'static str> {
         let has_run = attempts > 0;
         Some(match self {
             JobErrorKind::Panicked(info) if info.backtrace.is_some() => {
                 "its backtrace is in `PanicInfo::backtrace`"
             }
             JobErrorKind::Panicked(_) => "set RUST_BACKTRACE=1 to have its backtrace",
+            JobErrorKind::Crashed(WorkerExit::Code(_)) if has_words => {
+                "something in it called `exit`; other jobs are not affected; more is in \
+                 `stderr_tail`"
+            }
             JobErrorKind::Crashed(WorkerExit::Code(_)) => {
                 "something in it called `exit`; other jobs are not affected; see the worker's \
                  stderr"
@@ -283,6 +293,10 @@ impl JobErrorKind {
             JobErrorKind::Crashed(WorkerExit::Signal(SIGKILL)) => {
                 "it was killed from outside, often by a system short of memory: see its log, and \
                  set `memory_limit`; other jobs are not affected"
+            }
+            JobErrorKind::Crashed(_) if has_words => {
+                "other jobs are not affected; more is in `stderr_tail`; call the job's function \
+                 directly to debug it"
             }
             JobErrorKind::Crashed(_) => {
                 "other jobs are not affected; see the worker's stderr, and call the job's \
@@ -345,7 +359,11 @@ impl fmt::Display for JobErrorKind {
                 write!(f, "has a payload of {size} bytes, more than the limit of {limit}")
             }
             JobErrorKind::MemoryLimit { limit } => {
-                write!(f, "used more memory than the limit of {limit} bytes")
+                write!(f, "used more memory than the limit of {limit} bytes")?;
+                match limit >> 20 {
+                    0 => Ok(()),
+                    mib => write!(f, " ({mib} MiB)"),
+                }
             }
             JobErrorKind::WorkerStart(text) => {
                 write!(f, "could not run: no worker could be started: {text}")

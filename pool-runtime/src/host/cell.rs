@@ -28,7 +28,8 @@ use crate::wire::Payload;
 pub enum JobStatus {
     /// Waiting: in a queue, for its next attempt, or handed to a worker ahead of its turn.
     Queued,
-    /// A worker is running it.
+    /// A worker runs it, or is told to and comes to it next: one that is cancelled in between never
+    /// runs.
     Running,
     /// It has an outcome.
     Ended,
