@@ -157,7 +157,8 @@ impl Program {
                 "a worker is this same program, started again, and this program's `main` would \
                  run a second time: put `#[pool::main]` on `fn main` (or call \
                  `pool::serve_if_worker()` first in it), and `#[pool::test]` on tests that use \
-                 a pool",
+                 a pool; where an interpreter has loaded this code, name a program that serves with \
+                 `PoolBuilder::executable`",
             ))
         }
     }
