@@ -1,7 +1,7 @@
 //! Hashes every file of a folder, and shows how far it is.
 //!
 //! The bar is on stderr, so the hashes on stdout can go into a file or a pipe. It shows the running
-//! files by their labels. Where no terminal is, plain lines take its place. It is a feature of the
+//! files by their labels, each with how far it is. Where no terminal is, plain lines take its place. It is a feature of the
 //! library, so run it with
 //! `cargo run -p pool-examples --features progress --example map_with_progress -- FOLDER`
 //!
@@ -13,12 +13,14 @@ use std::io::{self, Read as _};
 use std::path::Path;
 use std::{env, process};
 
-use pool::{Failure, Pool, call, pool_job};
+use pool::{Failure, JobContext, Pool, call, pool_job};
 
 /// FNV-1a.
 #[pool_job]
-fn hash(path: &Path) -> Result<u64, Failure> {
+fn hash(ctx: &JobContext, path: &Path) -> Result<u64, Failure> {
     let mut file = File::open(path)?;
+    let size = file.metadata()?.len();
+    let mut done = 0;
     let mut hash = 0xcbf2_9ce4_8422_2325_u64;
     let mut block = vec![0; 1 << 18];
     loop {
@@ -26,6 +28,8 @@ fn hash(path: &Path) -> Result<u64, Failure> {
         if read == 0 {
             return Ok(hash);
         }
+        done += read as u64;
+        ctx.progress(done, size);
         for byte in &block[..read] {
             hash = (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
         }
