@@ -1,8 +1,10 @@
 //! `JobStream::progress` where stderr is no terminal: plain lines.
 
+use std::process::Command;
+
 use pool::{JobContext, Pool, RetryPolicy, call, pool_job};
-use pool_tests::Isolation;
 use pool_tests::jobs::{self, Death};
+use pool_tests::{Isolation, isolated, scratch};
 
 /// The second of every ten fails, the fourth needs two attempts.
 #[pool_job]
@@ -110,5 +112,22 @@ fn there_is_no_bar_where_there_is_no_terminal() {
     isolation.run_and_read(body, |said| {
         assert!(!said.contains('\r') && !said.contains('\u{1b}'), "{said}");
         assert_eq!(lines_of(said, "asked for").len(), 10, "{said}");
+    });
+}
+
+#[pool::test]
+fn into_a_pipe_go_plain_lines() {
+    isolated(|| {
+        let dir = scratch("dir");
+        std::fs::create_dir(&dir).unwrap();
+        ["a", "b", "c", "d", "e"].iter().for_each(|name| jobs::open(&dir.join(name)));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_puppet-progress"));
+        let output = command.arg(&dir).env_remove("POOL_PROGRESS").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success(), "{said}");
+        assert!(!said.contains('\r') && !said.contains('\u{1b}'), "{said}");
+        let lines = lines_of(&said, "shown");
+        assert_eq!(lines.len(), 5, "{said}");
+        assert!(lines[4].starts_with("5 of 5 (100 %), 1 failed, 1 retried, in "), "{said}");
     });
 }

@@ -19,7 +19,6 @@ use crate::wire::{PROTOCOL_VERSION, Welcome};
 
 /// Where a worker's stdout or stderr goes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
 pub enum Output {
     /// To where the host's own goes.
     #[default]
