@@ -350,27 +350,34 @@ fn reap() {
 }
 
 fn host<F: FnOnce()>(isolation: &Isolation, body: F) {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
     // Where some crate of this build asks tokio for signals, its first runtime leaves two sockets
-    // to the process.
-    drop(tokio::runtime::Builder::new_current_thread().enable_all().build());
+    // to the process, and each has one of its own.
+    drop(runtime());
     let before = proc::own_descriptors();
+    let with_one = runtime().map(|_alive| proc::own_descriptors()).unwrap_or_default();
     body();
     if isolation.end == End::Regular {
         // A driver that was told to end needs a moment for it.
-        let settled = holds_within(LAST_THREADS, || leftovers(&before).is_none());
+        let settled = holds_within(LAST_THREADS, || leftovers(&before, &with_one).is_none());
         if !settled {
             let me = std::process::id();
             let dump: String =
                 std::iter::once(me).chain(proc::descendants(me)).map(proc::describe).collect();
-            panic!("left in the host: {}\n{dump}", leftovers(&before).unwrap_or_default());
+            let left = leftovers(&before, &with_one).unwrap_or_default();
+            panic!("left in the host: {left}\n{dump}");
         }
     }
     let room = std::env::var_os(ROOM).unwrap();
     File::create(done(Path::new(&room), "host")).unwrap();
 }
 
-/// What the pools of a body have left in this process.
-fn leftovers(before: &BTreeMap<String, usize>) -> Option<String> {
+/// What the pools of a body have left in this process, which had these descriptors before it, and
+/// would have had those others with a runtime of tokio.
+fn leftovers(
+    before: &BTreeMap<String, usize>,
+    with_one: &BTreeMap<String, usize>,
+) -> Option<String> {
     let threads = proc::own_threads();
     let is_ours = |name: &String| {
         name == "pool-driver" || name == "pool-reaper" || name.starts_with("pool-worker")
@@ -383,13 +390,11 @@ fn leftovers(before: &BTreeMap<String, usize>) -> Option<String> {
         return Some(format!("{recorders} recorders"));
     }
     let mut after = proc::own_descriptors();
-    // The timers of job queues have one runtime for the whole process, once there was need of it:
-    // one thread, two descriptors of its selector and one that wakes it.
+    // The timers of job queues have one runtime for the whole process, once there was need of it.
     if threads.iter().any(|name| name == "pool-timer") {
-        for (kind, count) in [("anon_inode:[eventpoll]", 2), ("anon_inode:[eventfd]", 1)] {
-            if let Some(now) = after.get_mut(kind) {
-                *now = now.saturating_sub(count);
-            }
+        for (kind, now) in &mut after {
+            let count = |of: &BTreeMap<String, usize>| of.get(kind).copied().unwrap_or_default();
+            *now = now.saturating_sub(count(with_one).saturating_sub(count(before)));
         }
         after.retain(|_, count| *count > 0);
     }
