@@ -61,6 +61,16 @@ fn asks_deep_down() -> Option<u32> {
 }
 
 #[pool::test]
+fn whoever_holds_stdout_may_wait_for_a_job() {
+    Isolation::new().watchdog(Duration::from_secs(20)).run(|| {
+        let pool = threads(1).build().unwrap();
+        let stdout = std::io::stdout().lock();
+        assert_eq!(submit!(pool => jobs::echo, 7).wait().unwrap(), 7);
+        drop(stdout);
+    });
+}
+
+#[pool::test]
 fn jobs_run_on_threads_of_this_process() {
     isolated(|| {
         let pool = threads(2).build().unwrap();

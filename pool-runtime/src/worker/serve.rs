@@ -157,9 +157,12 @@ impl Worker {
         let mut scene = Scene { job, arguments, running, runtime, states };
         let outcome: Outcome = panic::catch(|| (job.run)(&mut scene));
         drop(scene);
-        // A line without its end would be lost if this process is killed later on.
-        let _ = std::io::stdout().flush();
-        os::flush_c_stdout();
+        // A line without its end would be lost if this process is killed later on. A thread is not
+        // killed, and somebody else in the program may hold stdout until this very job has ended.
+        if !self.watch.is_of_thread() {
+            let _ = std::io::stdout().flush();
+            os::flush_c_stdout();
+        }
         self.outbox.end();
         let took = coarse::encode(started.elapsed());
         self.outbox.conclude(header.seq)?;
