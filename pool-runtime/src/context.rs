@@ -4,11 +4,12 @@
 //! without harm: from the job's end on it is cancelled, whatever comes after in that worker.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -123,7 +124,7 @@ impl JobContext {
     ///
     /// Dropping it loses nothing.
     pub fn cancelled(&self) -> Cancelled<'_> {
-        Cancelled(self)
+        Cancelled(Wait { context: self, key: None })
     }
 
     /// How long until the job's timeout or its deadline, whichever is first; `None` without
@@ -187,22 +188,37 @@ impl fmt::Debug for JobContext {
 /// The future of [`JobContext::cancelled`].
 #[derive(Debug)]
 #[must_use = "futures do nothing unless they are awaited"]
-pub struct Cancelled<'a>(&'a JobContext);
+pub struct Cancelled<'a>(Wait<'a>);
+
+/// Its place among those who wait, given up when it is dropped.
+#[derive(Debug)]
+struct Wait<'a> {
+    context: &'a JobContext,
+    key: Option<u64>,
+}
 
 impl Future for Cancelled<'_> {
     type Output = ();
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let context = self.0;
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Wait { context, key } = &mut self.0;
         if context.is_cancelled() {
             return Poll::Ready(());
         }
         let Some(watch) = &context.0.watch else {
             return Poll::Pending;
         };
-        watch.register(cx.waker().clone());
+        watch.register(key, cx.waker().clone());
         // Asked, or over, between the look and the registration.
         if context.is_cancelled() { Poll::Ready(()) } else { Poll::Pending }
+    }
+}
+
+impl Drop for Wait<'_> {
+    fn drop(&mut self) {
+        if let (Some(key), Some(watch)) = (self.key, &self.context.0.watch) {
+            watch.give_up(key);
+        }
     }
 }
 
@@ -213,18 +229,25 @@ pub(crate) struct CancelWatch {
     /// To the guard. `None`: the host has this watch, and wakes those who wait when it asks.
     pub(crate) nudge: Option<Nudge>,
     pub(crate) reporter: Reporter,
-    waiting: Mutex<Vec<Waker>>,
+    waiting: Mutex<Waiting>,
+}
+
+/// Who waits to be asked to stop: one waker each, however often it was polled.
+#[derive(Default)]
+struct Waiting {
+    last_key: u64,
+    wakers: BTreeMap<u64, Waker>,
 }
 
 impl CancelWatch {
     pub(crate) fn new(recorder: Recorder, nudge: Nudge) -> Self {
-        let (reporter, waiting) = (Reporter::default(), Mutex::new(Vec::new()));
+        let (reporter, waiting) = (Reporter::default(), Mutex::default());
         CancelWatch { recorder, nudge: Some(nudge), reporter, waiting }
     }
 
     /// Of a worker that is a thread of its host.
     pub(crate) fn of_thread(recorder: Recorder) -> Self {
-        let (reporter, waiting) = (Reporter::default(), Mutex::new(Vec::new()));
+        let (reporter, waiting) = (Reporter::default(), Mutex::default());
         CancelWatch { recorder, nudge: None, reporter, waiting }
     }
 
@@ -240,24 +263,41 @@ impl CancelWatch {
         }
     }
 
-    fn register(&self, waker: Waker) {
-        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = waiting.is_empty();
-        waiting.push(waker);
+    /// Without a key it gets one, for as long as it waits.
+    fn register(&self, key: &mut Option<u64>, waker: Waker) {
+        let mut waiting = self.waiting();
+        let first = waiting.wakers.is_empty();
+        let key = *key.get_or_insert_with(|| {
+            waiting.last_key += 1;
+            waiting.last_key
+        });
+        let before = waiting.wakers.insert(key, waker);
         drop(waiting);
+        // The job's own code.
+        drop(before);
         if let (true, Some(nudge)) = (first, &self.nudge) {
             nudge.send();
         }
     }
 
+    fn give_up(&self, key: u64) {
+        let waker = self.waiting().wakers.remove(&key);
+        drop(waker);
+    }
+
     /// Whether somebody waits, so that the guard has to look now and then.
     pub(crate) fn is_wanted(&self) -> bool {
-        !self.waiting.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        !self.waiting().wakers.is_empty()
     }
 
     /// Those who have to look again: to be woken by the caller.
     pub(crate) fn take_waiting(&self) -> Vec<Waker> {
-        std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner))
+        let wakers = std::mem::take(&mut self.waiting().wakers);
+        wakers.into_values().collect()
+    }
+
+    fn waiting(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Lets everybody look again.
@@ -351,6 +391,30 @@ mod tests {
         drop(running);
         assert!(!watch.is_wanted());
         assert!(waiting.as_mut().poll(&mut cx).is_ready());
+    }
+
+    #[test]
+    fn whoever_waits_is_known_once_however_often_it_is_polled_and_not_once_it_is_dropped() {
+        let (host, file) = Recorder::create().unwrap();
+        let watch = Arc::new(CancelWatch::of_thread(Recorder::open(&file).unwrap()));
+        let running = Running::begin(about(0), watch.clone());
+        let mut cx = Context::from_waker(Waker::noop());
+        {
+            let mut one = std::pin::pin!(running.context().cancelled());
+            let mut other = std::pin::pin!(running.context().cancelled());
+            for _ in 0..1000 {
+                assert!(one.as_mut().poll(&mut cx).is_pending());
+                assert!(other.as_mut().poll(&mut cx).is_pending());
+                assert!(std::pin::pin!(running.context().cancelled()).poll(&mut cx).is_pending());
+            }
+            assert_eq!(watch.take_waiting().len(), 2);
+            assert!(!watch.is_wanted());
+            assert!(one.as_mut().poll(&mut cx).is_pending());
+            assert!(watch.is_wanted());
+        }
+        assert!(!watch.is_wanted());
+        host.ask(0);
+        assert!(std::pin::pin!(running.context().cancelled()).poll(&mut cx).is_ready());
     }
 
     #[test]
