@@ -150,6 +150,7 @@ impl Outbox {
         }
         if is_new {
             self.poke.store(true, Ordering::SeqCst);
+            fence(Ordering::SeqCst);
         }
         self.try_poke();
         !self.is_poke_due()
@@ -162,25 +163,36 @@ impl Outbox {
 
     /// Writes the poke that is due, if that can be done now.
     pub(super) fn try_poke(&self) {
-        let mut gate = match self.gate.try_lock() {
-            Ok(gate) => gate,
-            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
-            Err(TryLockError::WouldBlock) => return,
-        };
-        if self.take_poke(&mut gate) || self.poke_is_stuck.load(Ordering::SeqCst) {
+        loop {
+            let mut gate = match self.gate.try_lock() {
+                Ok(gate) => gate,
+                Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+                Err(TryLockError::WouldBlock) => return,
+            };
+            if !self.is_poke_due() {
+                return;
+            }
+            // Due until it is written: else the guard could look in between, and sleep.
+            self.poke_is_stuck.store(true, Ordering::SeqCst);
+            self.take_poke(&mut gate);
             // The host is gone or the channel is lost: the guard and the next reply notice.
             let flushed = self.try_flush(&mut gate, Duration::ZERO);
-            self.poke_is_stuck.store(matches!(flushed, Ok(Flushed::Stuck)), Ordering::SeqCst);
+            let is_stuck = matches!(flushed, Ok(Flushed::Stuck));
+            self.poke_is_stuck.store(is_stuck, Ordering::SeqCst);
+            drop(gate);
+            fence(Ordering::SeqCst);
+            // Another thread's, which found the gate closed.
+            if is_stuck || !self.poke.load(Ordering::SeqCst) {
+                return;
+            }
         }
     }
 
     /// Puts the poke that is due behind what waits already.
-    fn take_poke(&self, gate: &mut Gate) -> bool {
-        let is_due = self.poke.swap(false, Ordering::SeqCst);
-        if is_due {
+    fn take_poke(&self, gate: &mut Gate) {
+        if self.poke.swap(false, Ordering::SeqCst) {
             gate.rest.extend_from_slice(&poke_frame());
         }
-        is_due
     }
 
     /// Writes all that was said, however long that takes.
@@ -377,6 +389,27 @@ mod tests {
         outbox.try_poke();
         outbox.send(ToHost::Done, Flags::NONE, 0, 0, b"").unwrap();
         assert_eq!(read_header(&host), frame(ToHost::Done, 0));
+    }
+
+    #[test]
+    fn a_poke_that_is_stuck_is_due_at_every_moment() {
+        let (outbox, _host) = outbox();
+        while outbox.poke(true) {}
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            // The guard, or a thread of the job.
+            scope.spawn(|| {
+                for _ in 0..100_000 {
+                    outbox.try_poke();
+                }
+                is_over.store(true, Ordering::Relaxed);
+            });
+            let mut was_due = true;
+            while !is_over.load(Ordering::Relaxed) {
+                was_due &= outbox.is_poke_due();
+            }
+            assert!(was_due);
+        });
     }
 
     #[test]
