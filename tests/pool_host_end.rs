@@ -1,8 +1,15 @@
 //! However the host ends, no worker is left two seconds later.
 
+use std::future::Future as _;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Wake, Waker};
+use std::thread;
 use std::time::Duration;
 
-use pool::{Pool, submit};
+use pool::{JobContext, Pool, pool_job, submit};
 use pool_tests::jobs::{self, Death};
 use pool_tests::room::holds_within;
 use pool_tests::{End, Isolation, pids, proc, run_puppet, scratch, wait_until};
@@ -86,6 +93,45 @@ fn a_fork_of_a_killed_host_does_not_keep_its_workers_alive() {
             // SAFETY: no memory is touched.
             unsafe { libc::_exit(wait_for_workers()) };
         }
+        jobs::die(Death::Signal(libc::SIGKILL));
+    });
+}
+
+/// Whoever wakes it comes no further.
+struct Trap;
+
+static IS_CAUGHT: AtomicBool = AtomicBool::new(false);
+
+impl Wake for Trap {
+    fn wake(self: Arc<Self>) {
+        IS_CAUGHT.store(true, Ordering::Relaxed);
+        loop {
+            thread::park();
+        }
+    }
+}
+
+/// Leaves a child behind and catches its worker's guard, then ends as soon as the host has ended.
+#[pool_job]
+#[expect(clippy::zombie_processes, reason = "that is what has to be cleaned up")]
+fn outlives_its_host(ctx: &JobContext, ready: &Path) {
+    Command::new("sleep").arg("10000").spawn().unwrap();
+    let host = rustix::process::getppid();
+    let mut waiting = std::pin::pin!(ctx.cancelled());
+    let waker = Waker::from(Arc::new(Trap));
+    assert!(waiting.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    wait_until("the guard is caught", || IS_CAUGHT.load(Ordering::Relaxed));
+    jobs::append(ready, "ready");
+    wait_until("the host has ended", || rustix::process::getppid() != host);
+}
+
+#[pool::test]
+fn a_worker_that_sees_the_end_of_its_host_before_its_guard_does_takes_its_children_along() {
+    Isolation::new().end(End::Signal(libc::SIGKILL)).run(|| {
+        let pool = Pool::new(1).unwrap();
+        let ready = scratch("ready");
+        drop(submit!(pool => outlives_its_host, &ready));
+        wait_until("it waits for that", || ready.exists());
         jobs::die(Death::Signal(libc::SIGKILL));
     });
 }
