@@ -18,16 +18,27 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use crate::wire::{Source, WELCOME_LEN};
 
+/// Two sockets that speak with each other.
+fn sockets() -> io::Result<(UnixStream, UnixStream)> {
+    let ends = UnixStream::pair()?;
+    // The standard library does that for every other socket, and not for a pair.
+    #[cfg(target_vendor = "apple")]
+    for end in [&ends.0, &ends.1] {
+        rustix::net::sockopt::set_socket_nosigpipe(end, true)?;
+    }
+    Ok(ends)
+}
+
 /// Both ends of a new channel: the host's, and what becomes the worker's stdin.
 pub(super) fn pair() -> io::Result<(Stream, OwnedFd)> {
-    let (ours, theirs) = UnixStream::pair()?;
+    let (ours, theirs) = sockets()?;
     Ok((Stream::from(ours), OwnedFd::from(theirs)))
 }
 
 /// Both ends of a new channel, for a worker that is a thread of this process. Inside the driver's
 /// runtime only.
 pub(crate) fn local_channel() -> io::Result<(HostEnd, ChannelEnd)> {
-    let (ours, theirs) = UnixStream::pair()?;
+    let (ours, theirs) = sockets()?;
     Ok((HostEnd::register(Stream::from(ours))?, ChannelEnd(Stream::from(theirs))))
 }
 
@@ -90,7 +101,7 @@ fn send(fd: BorrowedFd<'_>, parts: &[IoSlice<'_>]) -> rustix::io::Result<usize> 
 
 #[cfg(not(target_vendor = "apple"))]
 const QUIETLY: SendFlags = SendFlags::NOSIGNAL;
-/// There the standard library has told the socket.
+/// There the socket is told when it is made.
 #[cfg(target_vendor = "apple")]
 const QUIETLY: SendFlags = SendFlags::empty();
 

@@ -27,15 +27,36 @@ impl HostWatch {
     /// `None` if the parent of this process is not the process `pid`.
     pub(super) fn open(pid: i32) -> Option<HostWatch> {
         let host = Pid::from_raw(pid)?;
-        #[cfg(target_os = "linux")]
-        let watch = rustix::process::pidfd_open(host, rustix::process::PidfdFlags::empty())
-            .and_then(|watch| away(watch.as_fd()))
-            .ok();
-        #[cfg(not(target_os = "linux"))]
-        let watch = None;
+        let watch = end_of(host).and_then(|watch| away(watch.as_fd())).ok();
         // Asked after opening: so the descriptor cannot belong to a later process of that number.
         (rustix::process::getppid() == Some(host)).then_some(HostWatch(watch))
     }
+}
+
+/// Readable once that process has ended.
+#[cfg(target_os = "linux")]
+fn end_of(host: Pid) -> rustix::io::Result<OwnedFd> {
+    rustix::process::pidfd_open(host, rustix::process::PidfdFlags::empty())
+}
+
+/// Readable once that process has ended. Needed more than on Linux: a `poll` that asks a socket
+/// for nothing sleeps through its hang-up here.
+#[cfg(any(target_os = "freebsd", target_vendor = "apple"))]
+fn end_of(host: Pid) -> rustix::io::Result<OwnedFd> {
+    use rustix::event::kqueue::{Event, EventFilter, EventFlags, ProcessEvents, kevent, kqueue};
+
+    let queue = kqueue()?;
+    let exit = EventFilter::Proc { pid: host, flags: ProcessEvents::EXIT };
+    let wanted = Event::new(exit, EventFlags::ADD, std::ptr::null_mut());
+    let mut nothing: [Event; 0] = [];
+    // SAFETY: what is watched is no descriptor that could be closed.
+    unsafe { kevent(&queue, &[wanted], &mut nothing, None) }?;
+    Ok(queue)
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "freebsd", target_vendor = "apple")))]
+fn end_of(_: Pid) -> rustix::io::Result<OwnedFd> {
+    Err(Errno::NOSYS)
 }
 
 /// A copy with a high number, which a job that closes low ones by habit does not meet.
@@ -92,7 +113,8 @@ pub(crate) fn wait_for_host(
 ) -> Woken {
     let timeout = timeout.and_then(|timeout| Timespec::try_from(timeout).ok());
     let channel = channel.fd();
-    // No events asked for: hang-up, errors and a closed descriptor are always reported.
+    // No events asked for: hang-up, errors and a closed descriptor are always reported. Only Linux
+    // wakes for the first two of them.
     let mut descriptors =
         vec![PollFd::new(&channel, PollFlags::empty()), PollFd::new(&nudge.read, PollFlags::IN)];
     if let Some(host) = &host.0 {
