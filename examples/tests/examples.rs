@@ -268,6 +268,7 @@ fn web_service_kills_what_is_deleted() {
         assert_eq!(status, 202);
         served.line(&format!("job {id} runs"));
         let before = served.workers();
+        wait_until("it has begun", || before.iter().any(|pid| proc::state(*pid) == Some('R')));
         assert_eq!(client.request(&format!("DELETE /jobs/{id}")).0, 200);
         served.line(&format!("job {id} was cancelled"));
         wait_until("its worker is gone", || before.iter().any(|pid| !proc::is_alive(*pid)));
@@ -284,6 +285,7 @@ fn web_service_kills_the_job_of_a_client_that_hangs_up() {
         let connection = client.send(&format!("GET {ENDLESS}"));
         served.line("runs in worker");
         let before = served.workers();
+        wait_until("it has begun", || before.iter().any(|pid| proc::state(*pid) == Some('R')));
         drop(connection);
         served.line("was cancelled");
         wait_until("its worker is gone", || before.iter().any(|pid| !proc::is_alive(*pid)));

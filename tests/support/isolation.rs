@@ -350,12 +350,8 @@ fn reap() {
 }
 
 fn host<F: FnOnce()>(isolation: &Isolation, body: F) {
-    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
-    // Where some crate of this build asks tokio for signals, its first runtime leaves two sockets
-    // to the process, and each has one of its own.
-    drop(runtime());
-    let before = proc::own_descriptors();
-    let with_one = runtime().map(|_alive| proc::own_descriptors()).unwrap_or_default();
+    // The body may be an async test's: no runtime may be dropped on its thread.
+    let (before, with_one) = std::thread::spawn(descriptors).join().unwrap();
     body();
     if isolation.end == End::Regular {
         // A driver that was told to end needs a moment for it.
@@ -370,6 +366,16 @@ fn host<F: FnOnce()>(isolation: &Isolation, body: F) {
     }
     let room = std::env::var_os(ROOM).unwrap();
     File::create(done(Path::new(&room), "host")).unwrap();
+}
+
+/// What this process has, and what it would have with a runtime of tokio.
+fn descriptors() -> (BTreeMap<String, usize>, BTreeMap<String, usize>) {
+    let runtime = || tokio::runtime::Builder::new_current_thread().enable_all().build();
+    // Where some crate of this build asks tokio for signals, its first runtime leaves two sockets
+    // to the process, and each has one of its own.
+    drop(runtime());
+    let with_one = runtime().map(|_alive| proc::own_descriptors()).unwrap_or_default();
+    (proc::own_descriptors(), with_one)
 }
 
 /// What the pools of a body have left in this process, which had these descriptors before it, and
