@@ -22,6 +22,17 @@ fn say(out: &[Vec<u8>], err: &[Vec<u8>]) {
     }
 }
 
+/// Says how far it is in the middle of a line, and goes on with it once the gate is open.
+#[pool::pool_job]
+fn say_in_two_parts(ctx: &pool::JobContext, gate: &Path) {
+    eprint!("one ");
+    ctx.progress(1, 2);
+    while !gate.exists() {
+        std::thread::sleep(std::time::Duration::from_millis(1));
+    }
+    eprintln!("line");
+}
+
 #[pool::pool_job]
 fn count_aloud(from: u64, to: u64) {
     (from..to).for_each(|n| println!("{n}"));
@@ -164,6 +175,21 @@ fn lines_of_a_job_come_between_its_start_and_its_end() {
             }
         }
         assert_eq!(next, (1..=20).map(|n| 10 * n).collect::<Vec<_>>());
+    });
+}
+
+#[pool::test]
+fn a_line_is_not_cut_where_its_job_says_how_far_it_is() {
+    isolated(|| {
+        let pool = Pool::builder().workers(1).stderr(Output::Capture).build().unwrap();
+        let events = pool.events();
+        let gate = scratch("gate");
+        let handle = submit!(pool => say_in_two_parts, &gate);
+        assert_eq!(block_on(handle.progress().next()).unwrap().done, 1);
+        std::fs::write(&gate, "").unwrap();
+        handle.wait().unwrap();
+        let lines = lines_of(&pool, events);
+        assert_eq!(lines.len(), 1, "{lines:?}");
     });
 }
 

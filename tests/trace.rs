@@ -285,6 +285,28 @@ fn subscribe_by_itself() -> bool {
     tracing::subscriber::set_global_default(Own("/dev/null".into())).is_ok()
 }
 
+/// Says something, and then fills memory for ever.
+#[pool_job]
+fn speak_and_fill() {
+    tracing::info!("it begins");
+    let mut eaten = Vec::new();
+    loop {
+        eaten.push(vec![1_u8; 1 << 20]);
+        thread::sleep(std::time::Duration::from_micros(200));
+    }
+}
+
+#[pool::test]
+fn a_job_that_logs_keeps_its_memory_limit() {
+    isolated(|| {
+        listen(LevelFilter::INFO);
+        let limit = 96 << 20;
+        let pool = Pool::builder().workers(1).memory_limit(limit).build().unwrap();
+        let error = submit!(pool => speak_and_fill).wait().unwrap_err();
+        assert_eq!(*error.kind(), pool::JobErrorKind::MemoryLimit { limit });
+    });
+}
+
 #[pool::test]
 fn a_job_is_a_span_under_the_one_in_which_it_was_submitted() {
     isolated(|| {

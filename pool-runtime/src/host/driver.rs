@@ -198,7 +198,12 @@ impl Desk {
             let news = race(race(worker, writes), beside).await;
             match news {
                 First::Left(First::Left(First::Left(Ok(readable)))) => {
-                    match self.read(host, link, READS_A_TURN) {
+                    let readings = self.read(host, link, READS_A_TURN);
+                    // Whoever speaks without end is heard first, each time.
+                    if self.pokes.is_pause_over() {
+                        self.look_again(host, link);
+                    }
+                    match readings {
                         Readings::More => tokio::task::yield_now().await,
                         Readings::Drained => readable.drained(),
                         Readings::End => return Ended::Channel,
@@ -213,12 +218,15 @@ impl Desk {
                     // Whoever prints without end is one among many.
                     tokio::task::yield_now().await;
                 }
-                First::Right(First::Left(())) => {
-                    if let Some(answer) = self.pokes.look_again(link) {
-                        host.enter_as_driver(News::Answers(link.clone(), vec![answer]));
-                    }
-                }
+                First::Right(First::Left(())) => self.look_again(host, link),
             }
+        }
+    }
+
+    /// Passes on what a job has said of its progress since the last look.
+    fn look_again(&mut self, host: &Host, link: &Arc<Link>) {
+        if let Some(answer) = self.pokes.look_again(link) {
+            host.enter_as_driver(News::Answers(link.clone(), vec![answer]));
         }
     }
 
@@ -242,9 +250,7 @@ impl Desk {
             let fault = self.parse(host, link, &mut answers).err();
             if !answers.is_empty() {
                 // What a job has printed before it answered comes before its end.
-                let ends = answers
-                    .iter()
-                    .any(|answer| !matches!(answer.said, Said::Awake | Said::Logged(_)));
+                let ends = answers.iter().any(|answer| answer.said.ends_job());
                 let rest = if ends { Rest::Line } else { Rest::Stays };
                 self.capture.drain(host.hub(), link.journal.as_ref(), rest);
                 host.enter_as_driver(News::Answers(link.clone(), answers));
@@ -297,7 +303,11 @@ impl Desk {
                             return Err(WireFault::Unexpected("more asides than jobs").to_string());
                         }
                     }
-                    _ => answer.is_bloated = memory::is_bloated(link, answer.seq),
+                    // Its job goes on, and keeps its limit.
+                    Said::Logged(_) => {}
+                    Said::Done(_) | Said::Failed(_) | Said::Panicked(_) => {
+                        answer.is_bloated = memory::is_bloated(link, answer.seq);
+                    }
                 }
                 let is_record = matches!(answer.said, Said::Logged(_));
                 self.records += usize::from(is_record);

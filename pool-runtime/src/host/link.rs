@@ -154,6 +154,16 @@ pub(crate) enum Said {
     Progress(Progress),
 }
 
+impl Said {
+    /// Whether it is the answer to a job, which has ended by it.
+    pub(super) fn ends_job(&self) -> bool {
+        match self {
+            Said::Done(_) | Said::Failed(_) | Said::Panicked(_) => true,
+            Said::Logged(_) | Said::Awake | Said::News | Said::Progress(_) => false,
+        }
+    }
+}
+
 impl Link {
     pub(super) fn new(
         worker: WorkerId,

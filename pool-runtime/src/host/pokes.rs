@@ -51,6 +51,11 @@ impl Pokes {
         }
     }
 
+    /// Whether [`look_again`](Self::look_again) is due.
+    pub(super) fn is_pause_over(&self) -> bool {
+        self.pause.is_some_and(|until| until <= Instant::now())
+    }
+
     /// After the pause.
     pub(super) fn look_again(&mut self, link: &Link) -> Option<Answer> {
         self.pause = None;
