@@ -329,7 +329,10 @@ impl Host {
             if self.mail.load(Ordering::SeqCst) == 0 {
                 return;
             }
-            if grant == 0 || self.driver_waiting.load(Ordering::SeqCst) {
+            if self.rest.is_set() {
+                // There is no driver any more, and nothing but refusals is left to be done.
+                grant = COMBINE;
+            } else if grant == 0 || self.driver_waiting.load(Ordering::SeqCst) {
                 self.bell.notify_one();
                 return;
             }
@@ -459,7 +462,9 @@ mod tests {
 
     use super::super::cell::Order;
     use super::super::launch::{Output, Program};
+    use super::super::news::Gone;
     use super::*;
+    use crate::error::WorkerExit;
     use crate::policy::Terms;
     use crate::wire::Payload;
 
@@ -492,9 +497,8 @@ mod tests {
         Host::new(config, plan, 10)
     }
 
-    /// Submits a job while somebody else has the lock, who then leaves without a look.
-    fn leave_one_behind(host: &Arc<Host>) {
-        let held = host.lock();
+    /// A job on its way to the host.
+    fn cell(host: &Host) -> Arc<Cell> {
         let cell = Cell::new(Order {
             name: Cow::Borrowed("job"),
             number: 0,
@@ -504,7 +508,13 @@ mod tests {
             options: None,
         });
         assert!(cell.put(host.place()));
-        host.submit(cell);
+        cell
+    }
+
+    /// Submits a job while somebody else has the lock, who then leaves without a look.
+    fn leave_one_behind(host: &Arc<Host>) {
+        let held = host.lock();
+        host.submit(cell(host));
         drop(held);
         assert_eq!(host.mail.load(Ordering::SeqCst), 1);
     }
@@ -522,6 +532,25 @@ mod tests {
         leave_one_behind(&host);
         assert_eq!((host.stats().queued, host.stats().submitted()), (1, 3));
         assert_eq!((host.stats().queued, host.stats().cancelled), (0, 3));
+    }
+
+    /// Its driver has left.
+    #[test]
+    fn a_pool_at_rest_refuses_all_that_came_late_however_many_they_are() {
+        let host = host();
+        host.shutdown();
+        let worker = WorkerId { slot: 0, generation: 1 };
+        let exit = WorkerExit::Unknown;
+        let gone = Gone { worker, link: None, exit, detail: String::new(), in_launch: true };
+        host.enter(News::Gone(gone));
+        host.enter(News::Reaped);
+        assert!(host.rest.is_set());
+        for _ in 0..3 * COMBINE {
+            host.post(News::Submit(cell(&host)));
+        }
+        host.submit(cell(&host));
+        assert_eq!(host.mail.load(Ordering::SeqCst), 0);
+        assert_eq!(host.stats().cancelled, 3 * COMBINE as u64 + 1);
     }
 
     /// Whoever has had the lock has to look at the inbox after it, or a job lies there until
