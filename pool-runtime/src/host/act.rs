@@ -28,7 +28,7 @@ pub(super) struct Core {
     /// Works of this pool, to be asked in turn.
     shares: VecDeque<Arc<Share>>,
     pub(super) ledger: Ledger,
-    defaults: Terms,
+    pub(super) defaults: Terms,
     /// Links that have something to write.
     unflushed: Vec<Arc<Link>>,
     pub(super) trouble: Option<Trouble>,
@@ -147,7 +147,7 @@ impl Core {
                 share.backlog.remove_share(&share);
                 continue;
             }
-            match share.take() {
+            match share.take_if(|cell| self.is_hungry_for(around.now(), cell)) {
                 Some(cell) => {
                     after.left.push(share.backlog.clone());
                     if cell.put(around.place()) {

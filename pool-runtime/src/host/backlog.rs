@@ -107,9 +107,18 @@ impl Backlog {
     /// The first job, if any. Its place is `Nowhere` when this returns, and its room is given back
     /// by [`leave`](Self::leave).
     pub(super) fn take(&self) -> Option<Arc<Cell>> {
+        self.take_if(|_| true)
+    }
+
+    /// The same, if the first job is wanted.
+    fn take_if(&self, is_wanted: impl Fn(&Cell) -> bool) -> Option<Arc<Cell>> {
         let mut state = self.state();
         loop {
-            let (_, cell) = state.jobs.pop_first()?;
+            let first = state.jobs.first_entry()?;
+            if !is_wanted(first.get()) {
+                return None;
+            }
+            let cell = first.remove();
             if cell.put(Place::Nowhere) {
                 return Some(cell);
             }
@@ -167,7 +176,7 @@ impl Backlog {
 
     /// Puts jobs back to the front, in their order.
     pub(super) fn give_back(self: &Arc<Self>, cells: Vec<Arc<Cell>>) {
-        let mut refused = Vec::new();
+        let (mut refused, mut given_up) = (Vec::new(), Vec::new());
         let mut inserted = 0;
         let mut state = self.state();
         for cell in cells.into_iter().rev() {
@@ -175,6 +184,9 @@ impl Backlog {
             if state.orphaned {
                 refused.push(cell);
             } else if cell.put(self.place(ticket)) {
+                // Its pool noted it when it had the job no more: looked at once the job is here, so
+                // that whoever notes it later finds it here.
+                given_up.extend(cell.given_up().map(|manner| (cell.clone(), manner)));
                 state.jobs.insert(ticket, cell);
                 inserted += 1;
             }
@@ -187,6 +199,9 @@ impl Backlog {
         drop(state);
         for cell in refused {
             cell.end(JobErrorKind::Cancelled);
+        }
+        for (cell, manner) in given_up {
+            cell.give_up(manner);
         }
         (0..inserted).for_each(|_| shield(|| self.arrivals.notify_one()));
         shares.iter().for_each(|share| (share.ring)());
@@ -344,13 +359,13 @@ impl Share {
         Arc::new(Share { backlog, ring: Box::new(ring), state: Mutex::default() })
     }
 
-    /// The next job for this share's pool.
-    pub(super) fn take(&self) -> Option<Arc<Cell>> {
+    /// The next job for this share's pool, if the pool wants it.
+    pub(super) fn take_if(&self, is_wanted: impl Fn(&Cell) -> bool) -> Option<Arc<Cell>> {
         let mut state = self.state();
         if state.over {
             return None;
         }
-        let cell = self.backlog.take()?;
+        let cell = self.backlog.take_if(is_wanted)?;
         state.running += 1;
         Some(cell)
     }
@@ -402,5 +417,37 @@ impl Share {
 impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Share").finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::borrow::Cow;
+
+    use super::super::cell::Order;
+    use super::*;
+    use crate::wire::Payload;
+
+    fn job() -> Arc<Cell> {
+        Cell::new(Order {
+            name: Cow::Borrowed("job"),
+            number: 0,
+            label: None,
+            arguments: Payload::EMPTY,
+            raw: false,
+            options: None,
+        })
+    }
+
+    /// Its pool had let go of it when it was cancelled, and the queue did not have it yet.
+    #[test]
+    fn a_job_that_was_given_up_on_its_way_back_does_not_stay_in_the_queue() {
+        let backlog = Backlog::new(Some(2));
+        let (stays, leaves) = (job(), job());
+        leaves.note_given_up(Manner::Cancel);
+        backlog.give_back(vec![leaves.clone(), stays.clone()]);
+        assert_eq!((leaves.status(), stays.status()), (JobStatus::Ended, JobStatus::Queued));
+        assert_eq!(backlog.len(), 1);
+        assert!(Arc::ptr_eq(&backlog.take().unwrap(), &stays));
     }
 }

@@ -7,15 +7,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::act::Core;
+use super::cell::Cell;
 use super::core::Host;
 use super::link::Link;
-use crate::scheduler::WorkerId;
+use crate::scheduler::{Time, WorkerId};
 use crate::stats::{RunningJob, Snapshot, Stats, WorkerState, WorkerStats};
 
 impl Core {
     /// The link of a worker that the scheduler counts as present.
     fn link(&self, worker: WorkerId, state: WorkerState) -> Option<&Arc<Link>> {
         self.seats.link(worker).filter(|_| state != WorkerState::Gone)
+    }
+
+    /// Whether there is a worker for the job now. If not, another pool may have one.
+    pub(super) fn is_hungry_for(&self, now: Time, cell: &Cell) -> bool {
+        let own = cell.options.as_deref().and_then(|own| own.memory_limit);
+        let has_limit = own.or(self.defaults.memory_limit).is_some();
+        self.scheduler.hungers_for(now, cell.number, has_limit)
     }
 }
 

@@ -53,11 +53,11 @@ impl<T: Clone> Scheduler<T> {
     pub(super) fn dispatch(&mut self, now: Time) {
         let share = self.queue.len().div_ceil(self.config.workers as usize);
         while let Some(index) = self.next_in_time(now) {
-            let weight = self.estimates.of(self.jobs[index].kind);
+            let weight = self.weight(index);
             let Some(slot) = self.crew.who_takes(weight, now) else { return };
             for _ in 0..share {
                 let Some(index) = self.next_in_time(now) else { break };
-                let weight = self.estimates.of(self.jobs[index].kind);
+                let weight = self.weight(index);
                 if !self.crew.takes(slot, weight, now) {
                     break;
                 }
@@ -66,6 +66,17 @@ impl<T: Clone> Scheduler<T> {
             }
             self.crew.settle(slot, now);
         }
+    }
+
+    fn weight(&self, index: u32) -> Weight {
+        self.weight_of(self.jobs[index].kind, self.terms(index).memory_limit.is_some())
+    }
+
+    /// What a job is expected to take. One with a memory limit is handed to an empty worker, and
+    /// nothing behind it: else the next job would have begun, and would pay, before it is seen that
+    /// this one has left too much behind.
+    pub(super) fn weight_of(&self, kind: u16, has_memory_limit: bool) -> Weight {
+        if has_memory_limit { Weight::UNKNOWN } else { self.estimates.of(kind) }
     }
 
     /// The next job; those that are past their deadline end on the way.

@@ -281,17 +281,36 @@ impl<T: Clone> Scheduler<T> {
         if self.mode != Mode::Open {
             return 0;
         }
-        let sums = self.crew.sums();
-        let mut room = sums.room;
-        if self.config.idle_timeout.is_some() {
-            let asleep = self.config.workers as usize - sums.present;
-            // Where the last launch failed, one job is enough to try the next.
-            room += if self.launches.failed == 0 { sums.starting + asleep } else { asleep.min(1) };
-        }
+        let mut room = self.crew.sums().room + self.could_wake();
         if self.is_hopeless() {
             room = room.max(1);
         }
         room.saturating_sub(self.queue.len())
+    }
+
+    /// Whether one more job of this function, with a memory limit or without, would be handed to a
+    /// worker at once, or wakes one as in [`hunger`](Self::hunger). What is true of the jobs before
+    /// it, by which that number is reckoned, need not be true of this one.
+    pub(crate) fn hungers_for(&self, now: Time, kind: u16, has_memory_limit: bool) -> bool {
+        if self.mode != Mode::Open {
+            return false;
+        }
+        // Who waits already goes first.
+        let waiting = self.queue.len();
+        let weight = self.weight_of(kind, has_memory_limit);
+        let is_taken = waiting == 0 && self.crew.who_takes(weight, now).is_some();
+        is_taken || self.could_wake().max(usize::from(self.is_hopeless())) > waiting
+    }
+
+    /// How many workers sleep or start, for whom a job may be kept.
+    fn could_wake(&self) -> usize {
+        if self.config.idle_timeout.is_none() {
+            return 0;
+        }
+        let sums = self.crew.sums();
+        let asleep = self.config.workers as usize - sums.present;
+        // Where the last launch failed, one job is enough to try the next.
+        if self.launches.failed == 0 { sums.starting + asleep } else { asleep.min(1) }
     }
 
     /// Whether the workers are up. What fails now outweighs what was once ready.

@@ -52,6 +52,15 @@ impl Window {
         index
     }
 
+    /// As if the last one took so long.
+    #[cfg(test)]
+    pub(super) fn reweigh_last(&mut self, weight: Weight) {
+        if let Some((index, _)) = self.jobs.back().copied() {
+            let _ = self.pop_back();
+            self.push(index, weight);
+        }
+    }
+
     /// Empties it.
     pub(super) fn take(&mut self) -> impl Iterator<Item = u32> + use<> {
         self.load = 0;

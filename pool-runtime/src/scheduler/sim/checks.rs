@@ -33,9 +33,12 @@ impl World {
         index.is_some_and(|index| self.scheduler.jobs[index].place == Place::BackOff)
     }
 
-    /// How long the next job of this kind is expected to take, in nanoseconds.
-    pub(super) fn expected(&self, kind: u16) -> u64 {
-        self.estimates.get(&kind).copied().unwrap_or(u64::from(u32::MAX))
+    /// How long the job is expected to take, in nanoseconds. One with a memory limit shares its
+    /// worker with nobody who could pay for it, or for whom it could.
+    pub(super) fn expected(&self, number: usize) -> u64 {
+        let job = &self.jobs[number];
+        let known = self.estimates.get(&job.kind).filter(|_| job.terms.memory_limit.is_none());
+        known.copied().unwrap_or(u64::from(u32::MAX))
     }
 
     /// By the rule's own words: up by a quarter and a bit, down by a sixteenth.
@@ -112,7 +115,7 @@ impl World {
         ensure!(process.window.len() < self.config.window, "job {number}: the window is full");
         if !process.window.is_empty() {
             let load: u64 = process.loads.iter().sum();
-            let all = load.saturating_add(self.expected(job.kind));
+            let all = load.saturating_add(self.expected(number));
             let horizon = u64::try_from(self.config.horizon.as_nanos()).unwrap_or(u64::MAX);
             ensure!(all <= horizon, "job {number} makes the window too long: {all} ns");
             let since = self.now.since(process.head_since);
@@ -125,6 +128,23 @@ impl World {
         );
         let doomed = process.window.iter().any(|&other| self.is_doomed(other));
         ensure!(!doomed, "job {number} is assigned behind a doomed one");
+        Ok(())
+    }
+
+    /// A job was submitted just now, and nothing has happened since.
+    pub(super) fn check_hunger(
+        &self,
+        number: usize,
+        is_wanted: bool,
+        is_alone: bool,
+    ) -> Result<(), Violation> {
+        let Some(index) = self.scheduler.jobs.find(self.jobs[number].key) else { return Ok(()) };
+        let waits = self.scheduler.jobs[index].place == Place::Queue;
+        // By its priority it may go before those that wait.
+        let was_known = is_wanted || !is_alone;
+        ensure!(waits || was_known, "job {number} is taken, and nobody was hungry for it");
+        let wakes = self.config.idle_timeout.is_some() || self.scheduler.is_hopeless();
+        ensure!(!waits || !is_wanted || wakes, "job {number} was asked for, and waits");
         Ok(())
     }
 

@@ -123,7 +123,7 @@ impl World {
                 job.failure = None;
                 job.order = self.scheduler.jobs[job.key.index].order;
                 job.order_at = job.counted();
-                let expected = self.expected(self.jobs[number].kind);
+                let expected = self.expected(number);
                 let at = self.find(worker).ok_or("assigned to nobody")?;
                 let process = &mut self.processes[at];
                 if process.window.is_empty() {

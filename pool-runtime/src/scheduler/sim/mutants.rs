@@ -39,6 +39,7 @@ mutants! {
     // Windows.
     OverfillsWindows,
     OverloadsWindows,
+    TakesWhatNobodyTakes,
     NeverFindsTheStuck,
     HandsOutBehindTheDoomed,
     RunsClaimedJobsAgain,
@@ -58,6 +59,7 @@ mutants! {
     KeepsTheGreedy,
     CallsGreedATimeout,
     ForgetsTheMemoryFactor,
+    HandsOutBehindTheLimited,
     // Retries.
     SkipsBackOff,
     BacksOffTooLong,
@@ -153,6 +155,14 @@ impl Mutant {
 impl World {
     fn is(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
+    }
+
+    /// Whether a queue of the user's would give this job to the scheduler now.
+    pub(super) fn is_hungry_for(&self, kind: u16, terms: &Terms) -> bool {
+        match self.mutant {
+            Some(Mutant::TakesWhatNobodyTakes) => self.scheduler.hunger() > 0,
+            _ => self.scheduler.hungers_for(self.now, kind, terms.memory_limit.is_some()),
+        }
     }
 
     pub(super) fn sabotage_submitted(&mut self, number: usize) {
@@ -355,6 +365,13 @@ impl World {
         let now = self.now;
         match (action, mutant) {
             (Action::Assign { first, .. }, Mutant::FreesAPermitTwice) => *first = true,
+            (Action::Assign { worker, job, .. }, Mutant::HandsOutBehindTheLimited) => {
+                let kind = self.jobs[*job as usize].kind;
+                let scheduler = &mut self.scheduler;
+                let weight = scheduler.estimates.of(kind);
+                scheduler.crew[worker.slot].window.reweigh_last(weight);
+                scheduler.crew.settle(worker.slot, now);
+            }
             (Action::Resolve { unassigned, .. }, Mutant::LosesAPermit) => *unassigned = false,
             (Action::Resolve { ending, .. }, Mutant::CallsWhatRunsOnOver) => {
                 if let Ending::Unsupported(instead_of) = ending {

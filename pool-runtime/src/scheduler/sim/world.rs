@@ -230,11 +230,16 @@ impl World {
         if let Some(mutant) = self.mutant {
             told = Some(mutant.terms(&self.jobs[number].terms));
         }
+        let is_alone = self.scheduler.queue.len() == 0;
+        let is_wanted = self.is_hungry_for(kind, &self.jobs[number].terms);
         let key = self.scheduler.submit(self.now, number as u64, kind, told, deadline);
         self.jobs[number].key = key;
         self.sabotage_submitted(number);
         let late = self.closing || self.shut;
         let past = self.jobs[number].is_past_deadline(self.now);
+        if !late && !past {
+            self.check_hunger(number, is_wanted, is_alone)?;
+        }
         self.look_at_new_actions()?;
         self.drain()?;
         let ended = self.jobs[number].ending.is_some();
