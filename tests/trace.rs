@@ -285,12 +285,12 @@ fn subscribe_by_itself() -> bool {
     tracing::subscriber::set_global_default(Own("/dev/null".into())).is_ok()
 }
 
-/// Says something, and then fills memory for ever.
+/// Says something, and then fills far more memory than it may.
 #[pool_job]
 fn speak_and_fill() {
     tracing::info!("it begins");
     let mut eaten = Vec::new();
-    loop {
+    for _ in 0..512 {
         eaten.push(vec![1_u8; 1 << 20]);
         thread::sleep(std::time::Duration::from_micros(200));
     }
