@@ -1,0 +1,90 @@
+//! Processes without a pool: this program once more, in a role that an environment variable names.
+
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command, Stdio};
+
+const ROLE: &str = "PEERS_ROLE";
+/// A frame of the pool's without a payload.
+const BYTES: usize = 44;
+
+/// This program in another role.
+pub(crate) fn role(name: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("this program has a path"));
+    command.env(ROLE, name);
+    command
+}
+
+/// Plays the role that this process was started for: does not come back from it.
+pub(crate) fn play_if_asked() {
+    let Some(role) = std::env::var_os(ROLE) else { return };
+    match role.to_str() {
+        Some("echo") => echo(),
+        Some("first byte") => {
+            let mut stdout = std::io::stdout();
+            let _ = stdout.write_all(b"!").and_then(|()| stdout.flush());
+            // Not for ever: its host may be gone.
+            crate::jobs::busy(10_000_000_000);
+        }
+        Some("queued bytes") => crate::queued::print_bytes_each(),
+        Some("idle") => crate::idle::print(),
+        Some(other) => crate::ipc::play(other),
+        None => {}
+    }
+    std::process::exit(0);
+}
+
+fn echo() {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    let mut channel = UnixStream::from(stdin.expect("stdin can be duplicated"));
+    let mut ball = [0; BYTES];
+    while channel.read_exact(&mut ball).is_ok() && channel.write_all(&ball).is_ok() {}
+}
+
+/// Another process that sends back what it gets, with one blocking read and one write.
+pub(crate) struct Echo {
+    ours: UnixStream,
+    child: Child,
+}
+
+impl Echo {
+    pub(crate) fn start() -> Echo {
+        let (ours, theirs) = UnixStream::pair().expect("a socket pair can be made");
+        let child = role("echo").stdin(Stdio::from(OwnedFd::from(theirs))).spawn();
+        Echo { ours, child: child.expect("this program can be started") }
+    }
+
+    pub(crate) fn round_trip(&mut self) {
+        let mut ball = [7; BYTES];
+        self.ours.write_all(&ball).expect("the echo reads");
+        self.ours.read_exact(&mut ball).expect("the echo answers");
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        // It sees the end of the stream, and ends.
+        let _ = self.ours.shutdown(std::net::Shutdown::Both);
+        let _ = self.child.wait();
+    }
+}
+
+/// Starts a process and waits for its first byte; it spins from then on.
+pub(crate) fn first_byte() -> Child {
+    let child = role("first byte").stdout(Stdio::piped()).spawn();
+    let mut child = child.expect("this program can be started");
+    let mut byte = [0];
+    child.stdout.take().expect("it was piped").read_exact(&mut byte).expect("it says something");
+    child
+}
+
+/// Kills all, then waits for all.
+pub(crate) fn end(children: &mut [Child]) {
+    for child in children.iter_mut() {
+        child.kill().expect("it is ours to kill");
+    }
+    for child in children {
+        child.wait().expect("it ends");
+    }
+}

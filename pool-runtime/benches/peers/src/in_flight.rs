@@ -1,0 +1,64 @@
+//! Many no-ops in flight: hand all of them over, then wait for all of them, a handle each.
+
+use std::time::Instant;
+
+use pool::call;
+
+use crate::contest::{self, Contestant, Goal};
+use crate::hands;
+use crate::jobs::nothing;
+use crate::report::Report;
+
+/// No-ops in flight in one measurement, and for procspawn in all.
+const JOBS: usize = 20_000;
+const PROCSPAWN_JOBS: usize = 1000;
+
+/// What is asked beside rayon, `spawn_blocking` and procspawn.
+pub(crate) type Goals = (Goal, Goal, Option<Goal>);
+
+pub(crate) fn run(report: &mut Report, work: &str, rounds: usize, workers: usize, goals: Goals) {
+    let pool = hands::pool(workers);
+    let tokio = hands::tokio(workers);
+    let rayon = hands::rayon(workers);
+    let procspawn = hands::procspawn(workers);
+    let none = |_| nothing();
+    let zeros = || std::iter::repeat_n(0, JOBS);
+
+    let mut processes = Contestant::new("procspawn, 100 at a time", || {
+        rate(PROCSPAWN_JOBS, || {
+            hands::all_in_procspawn(&procspawn, &[0; PROCSPAWN_JOBS], |_| nothing());
+        })
+    });
+    processes.goal = goals.2;
+    let mut contestants = vec![
+        Contestant::new("pool: submit all, await all", || {
+            rate(JOBS, || hands::all_in_pool(&pool, (0..JOBS).map(|_| call!(nothing))))
+        }),
+        Contestant::new("rayon spawn and a oneshot", || {
+            rate(JOBS, || hands::all_in_rayon(&rayon, zeros(), none))
+        })
+        .goal(goals.0),
+        Contestant::new("tokio spawn_blocking", || {
+            rate(JOBS, || hands::all_blocking(&tokio, zeros(), none))
+        })
+        .goal(goals.1),
+        processes,
+        Contestant::new("pool: map", || {
+            rate(JOBS, || {
+                let results = pool.map((0..JOBS).map(|_| call!(nothing))).unordered().blocking();
+                for result in results {
+                    result.expect("a no-op succeeds");
+                }
+            })
+        }),
+    ];
+    contest::run(1, rounds, &mut contestants);
+    report.take(work, "thousand a second", &contestants);
+}
+
+/// Thousand jobs a second.
+pub(crate) fn rate(jobs: usize, all: impl FnOnce()) -> f64 {
+    let start = Instant::now();
+    all();
+    jobs as f64 / start.elapsed().as_secs_f64() / 1000.0
+}

@@ -1,0 +1,82 @@
+//! One no-op at a time: hand it over, wait for it, the next one. The figure of a round is the
+//! median of its trips.
+
+use std::sync::mpsc;
+use std::time::Instant;
+
+use pool::call;
+
+use crate::bare::Echo;
+use crate::contest::{self, Contestant, Goal, median};
+use crate::hands;
+use crate::ipc::TypedEcho;
+use crate::jobs::{nothing, nothing_of};
+use crate::report::Report;
+
+/// Round trips in one measurement.
+const TRIPS: usize = 1000;
+
+/// What is asked beside the ping-pong, `spawn_blocking` and procspawn.
+pub(crate) type Goals = (Goal, Option<Goal>, Goal);
+
+pub(crate) fn run(report: &mut Report, work: &str, rounds: usize, workers: usize, goals: Goals) {
+    let pool = hands::pool(workers);
+    let tokio = hands::tokio(workers);
+    let rayon = hands::rayon(workers);
+    let procspawn = hands::procspawn(workers);
+    let ipc = TypedEcho::<u8>::start("ipc small");
+    let mut echo = Echo::start();
+
+    let mut blocking = Contestant::new("tokio spawn_blocking", || {
+        tokio.block_on(async {
+            let mut times = Vec::with_capacity(TRIPS);
+            for _ in 0..TRIPS {
+                let start = Instant::now();
+                tokio::task::spawn_blocking(nothing).await.expect("a no-op succeeds");
+                times.push(micros(start));
+            }
+            median(times)
+        })
+    });
+    blocking.goal = goals.1;
+    let mut contestants = vec![
+        Contestant::new("pool: submit and wait", || {
+            trips(|| pool.submit(call!(nothing)).wait().expect("a no-op succeeds"))
+        }),
+        Contestant::new("std socket ping-pong", || trips(|| echo.round_trip())).goal(goals.0),
+        blocking,
+        Contestant::new("procspawn", || {
+            trips(|| procspawn.spawn((), nothing_of).join().expect("a no-op succeeds"))
+        })
+        .goal(goals.2),
+        Contestant::new("ipc-channel, a byte", || trips(|| assert_eq!(ipc.round_trip(7), 7))),
+        Contestant::new("rayon spawn and a channel", || {
+            trips(|| {
+                let (done, wait) = mpsc::sync_channel(1);
+                rayon.spawn(move || {
+                    nothing();
+                    // The receiver waits for it.
+                    let _ = done.send(());
+                });
+                wait.recv().expect("a no-op succeeds");
+            })
+        }),
+    ];
+    contest::run(1, rounds, &mut contestants);
+    report.take(work, "p50, µs", &contestants);
+}
+
+/// The median of many, in microseconds.
+fn trips(mut trip: impl FnMut()) -> f64 {
+    let mut times = Vec::with_capacity(TRIPS);
+    for _ in 0..TRIPS {
+        let start = Instant::now();
+        trip();
+        times.push(micros(start));
+    }
+    median(times)
+}
+
+fn micros(start: Instant) -> f64 {
+    start.elapsed().as_secs_f64() * 1e6
+}
