@@ -84,7 +84,8 @@ pub(crate) fn spread(values: &[f64]) -> String {
 /// Three digits, or all of a large number.
 pub(crate) fn figure(value: f64) -> String {
     match value {
-        v if v == 0.0 => "0".into(),
+        0.0 => "0".into(),
+        v if v.is_nan() => "–".into(),
         v if v < 1.0 => format!("{v:.3}"),
         v if v < 10.0 => format!("{v:.2}"),
         v if v < 100.0 => format!("{v:.1}"),

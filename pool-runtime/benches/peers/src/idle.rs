@@ -50,21 +50,24 @@ pub(crate) fn print() {
     }
 }
 
-/// Milliseconds of CPU and voluntary switches of all threads but the one that asks.
+/// Milliseconds of CPU and voluntary switches of all threads but the one that asks; not a number
+/// where the system does not say.
 fn used(pids: &[u32]) -> (f64, f64) {
     let own = rustix::thread::gettid().as_raw_nonzero().to_string();
     let mut sum = (0.0, 0.0);
     for pid in pids {
-        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { continue };
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else {
+            return (f64::NAN, f64::NAN);
+        };
         for task in tasks.flatten().filter(|task| task.file_name() != *own) {
             let read = |name| fs::read_to_string(task.path().join(name)).unwrap_or_default();
             let number = |word: Option<&str>| word.and_then(|word| word.trim().parse().ok());
-            let nanos: f64 = number(read("schedstat").split(' ').next()).unwrap_or(0.0);
+            let nanos: f64 = number(read("schedstat").split(' ').next()).unwrap_or(f64::NAN);
             let status = read("status");
             let switches =
                 status.lines().find_map(|it| it.strip_prefix("voluntary_ctxt_switches:"));
             sum.0 += nanos / 1e6;
-            sum.1 += number(switches).unwrap_or(0.0);
+            sum.1 += number(switches).unwrap_or(f64::NAN);
         }
     }
     sum

@@ -20,7 +20,7 @@ pub(crate) fn makespan(report: &mut Report, rounds: usize, workers: usize) {
     let tokio = hands::tokio(workers);
     let rayon = hands::rayon(workers);
     // The long ones are not evenly spread.
-    let is_long = |n: u64| (n * 37 + n / 100 * 11) % 100 == 0;
+    let is_long = |n: u64| (n * 37 + n / 100 * 11).is_multiple_of(100);
     let lengths: Vec<u64> = (0..JOBS).map(|n| if is_long(n) { LONG } else { SHORT }).collect();
     let ideal = lengths.iter().sum::<u64>() as f64 / 1e9 / workers as f64;
     let measure = |all: &dyn Fn()| {

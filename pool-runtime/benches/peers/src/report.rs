@@ -66,7 +66,8 @@ impl Report {
              {cores} cores that were shared with other work while this ran, {system} {kernel}, {rustc}; \
              {rounds} interleaved rounds, medians, {took} s in all. \
              **Read the ratios**, not the times: these belong to this machine at this hour. \
-             A ratio is the median of the ratios of each round.\n\n\
+             A ratio is the median of the ratios of each round. Where the lowest and the highest \
+             lie far apart, or threads miss an ideal too, the other work was in the way.\n\n\
              ## Goals\n\n\
              \"Beside\" says what the pool's figure is divided by; \"itself\": its own figure. \
              \"One core\": host and workers are pinned to the same core.\n\n\
