@@ -200,6 +200,9 @@ impl Pool {
     ///
     /// The future takes jobs from the queue from its first poll on, and only what can be handed
     /// to a worker at once. Dropping it takes no more and leaves the running jobs alone.
+    ///
+    /// What is submitted to the pool itself goes first, whatever its priority: the queue is for
+    /// workers that would have nothing to do else.
     pub fn work(&self, queue: &JobQueue) -> Work {
         Work::new(self.clone(), queue.clone())
     }
