@@ -421,3 +421,24 @@ fn check_variable(variable: &Variable) -> Result<(), BuildError> {
 fn missing(setting: &str, path: &Path, what: &str, way_out: &str) -> BuildError {
     BuildError::new(format!("`{setting}`: there is {what} at `{}`: {way_out}", path.display()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_those_of_the_contract() {
+        let builder = Pool::builder();
+        assert_eq!(builder.queue_capacity, 1_000_000);
+        assert_eq!(
+            (builder.max_payload, builder.start_timeout),
+            (1 << 30, Duration::from_secs(30))
+        );
+        assert_eq!((builder.max_jobs_per_worker, builder.idle_timeout), (None, None));
+        let Terms { timeout, grace, retry, stall_timeout, memory_limit, priority } = builder.terms;
+        assert_eq!((timeout, stall_timeout, memory_limit), (None, None, None));
+        assert_eq!((grace, retry), (Duration::ZERO, RetryPolicy::attempts(1)));
+        assert_eq!(priority, crate::policy::Priority::Normal);
+        assert_eq!((builder.stdout, builder.stderr), (Output::Inherit, Output::Inherit));
+    }
+}

@@ -195,3 +195,33 @@ impl Terms {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn options(n: u64) -> JobOptions {
+        JobOptions {
+            timeout: Some(Some(Duration::from_secs(n))),
+            grace: Some(Duration::from_secs(n)),
+            priority: Some(if n == 1 { Priority::Low } else { Priority::High }),
+            retry: Some(RetryPolicy::attempts(n as u32)),
+            ..JobOptions::NONE
+        }
+    }
+
+    #[test]
+    fn a_call_goes_before_its_attribute_and_that_before_the_pool() {
+        let pool = Terms { grace: Duration::from_secs(9), ..Terms::default() };
+        let terms = |call: JobOptions, attribute| Terms::resolve(call.or(attribute), &pool);
+        assert_eq!(terms(options(1), options(2)), terms(options(1), JobOptions::NONE));
+        let of_call = terms(options(1), options(2));
+        assert_eq!((of_call.priority, of_call.grace), (Priority::Low, Duration::from_secs(1)));
+        assert_eq!((of_call.retry.attempts, of_call.timeout), (1, Some(Duration::from_secs(1))));
+        let of_attribute = terms(JobOptions::NONE, options(2));
+        assert_eq!((of_attribute.priority, of_attribute.retry.attempts), (Priority::High, 2));
+        assert_eq!(terms(JobOptions::NONE, JobOptions::NONE), pool);
+        let none = JobOptions { timeout: Some(None), ..JobOptions::NONE };
+        assert_eq!(terms(none, options(2)).timeout, None);
+    }
+}

@@ -113,7 +113,10 @@ fn pools<J: Job>(pool: &Pool, call: fn() -> Call<J>) {
     let _: fn() -> &'static Pool = Pool::global;
     let _: fn() -> Result<&'static Pool, BuildError> = Pool::try_global;
     let _: fn(&Pool, Call<J>) -> JobHandle<J::Output> = Pool::submit;
-    let _: fn(&Pool, Call<J>) -> Result<JobHandle<J::Output>, Rejected<J>> = Pool::try_submit;
+    fn try_submit<J: Job>(pool: &Pool, call: Call<J>) -> Result<JobHandle<J::Output>, Rejected<J>> {
+        pool.try_submit(call)
+    }
+    drop(try_submit(pool, call()));
     let _: fn(Rejected<J>) -> Call<J> = Rejected::into_call;
     is_future::<Result<Permit<'_>, Closed>, _>(pool.reserve());
     let _: fn(Permit<'static>, Call<J>) -> JobHandle<J::Output> = Permit::submit;

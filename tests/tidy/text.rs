@@ -137,6 +137,11 @@ fn the_tests_that_the_map_and_the_security_page_rely_on_exist() {
     let map = read("pool-runtime/ARCHITECTURE.md");
     let (_, absent) = map.split_once("## What is deliberately absent").expect("it says so");
     let claims = [absent, &read("SECURITY.md")].concat();
+    report("no test of that name", missing_tests(&claims));
+}
+
+/// What is named as a test in a text, and is none.
+fn missing_tests(claims: &str) -> Vec<String> {
     // Names of tests are sentences: long, and without any mark.
     let quoted = claims.split('`').skip(1).step_by(2);
     let is_sentence = |name: &str| {
@@ -148,8 +153,60 @@ fn the_tests_that_the_map_and_the_security_page_rely_on_exist() {
         let head = format!("fn {name}(");
         sources.iter().any(|source| source.text.contains(&head))
     };
-    let missing = quoted.filter(|name| is_sentence(name) && !exists(name));
-    report("no test of that name", missing.map(str::to_owned).collect());
+    quoted.filter(|name| is_sentence(name) && !exists(name)).map(str::to_owned).collect()
+}
+
+#[test]
+fn the_table_of_the_contract_names_files_and_tests_that_exist() {
+    let table = read("tests/CONTRACT.md");
+    let mut findings = Vec::new();
+    let sources = source::all();
+    for row in table.lines().filter(|line| line.starts_with("| ") && !line.starts_with("| API.md"))
+    {
+        let proofs = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        let mut path = String::new();
+        let mut tests = 0;
+        for quoted in proofs.split('`').skip(1).step_by(2) {
+            // The file is named once, before its tests.
+            if quoted.contains(['.', '/']) {
+                path = format!("tests/{quoted}").replace("tests/../", "");
+                let is_file = source::root().join(&path).exists();
+                // Those of `ui` are a test each.
+                let is_proof = path.starts_with("tests/ui/") || !path.ends_with(".rs");
+                tests += usize::from(is_file && is_proof);
+                findings.extend((!is_file).then(|| format!("there is no {path}: {row}")));
+                continue;
+            }
+            tests += 1;
+            let head = format!("fn {quoted}(");
+            let holds =
+                |source: &source::Source| source.path == path && source.text.contains(&head);
+            if !sources.iter().any(holds) {
+                findings.push(format!("no test {quoted} in {path}"));
+            }
+        }
+        findings.extend((tests == 0).then(|| format!("nothing proves: {row}")));
+    }
+    report("tests/CONTRACT.md is out of date", findings);
+}
+
+#[test]
+fn the_contract_test_uses_every_public_item() {
+    let lib = source::library().into_iter().find(|source| source.path.ends_with("src/lib.rs"));
+    let lib = lib.expect("the library has a door");
+    let used: String =
+        ["", "/jobs", "/shapes"].map(|part| read(&format!("tests/contract{part}.rs"))).concat();
+    let used = tokens(&used);
+    let mut findings = Vec::new();
+    for exported in lib.code.split("pub use ").skip(1) {
+        let (names, _) = exported.split_once(';').unwrap_or((exported, ""));
+        let names = names.rsplit("::").next().unwrap_or_default();
+        let names = tokens(names).into_iter().filter(|token| matches!(token, Token::Word(_)));
+        for name in names.filter(|name| !used.contains(name)) {
+            findings.push(format!("{name:?}"));
+        }
+    }
+    report("public, and not used in tests/contract.rs", findings);
 }
 
 #[test]
