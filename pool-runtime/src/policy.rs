@@ -107,6 +107,10 @@ impl RetryPolicy {
 
     /// The wait after `failed` attempts, without its jitter.
     pub(crate) fn delay_after(&self, failed: u32) -> Duration {
+        if self.initial.is_zero() {
+            // However often it failed: zero times a power beyond all numbers is no number.
+            return Duration::ZERO;
+        }
         let exponent = i32::try_from(failed.saturating_sub(1)).unwrap_or(i32::MAX);
         let wanted = self.initial.as_secs_f64() * self.factor.powi(exponent);
         Duration::try_from_secs_f64(wanted).map_or(self.max, |wait| wait.min(self.max))
@@ -223,5 +227,14 @@ mod tests {
         assert_eq!(terms(JobOptions::NONE, JobOptions::NONE), pool);
         let none = JobOptions { timeout: Some(None), ..JobOptions::NONE };
         assert_eq!(terms(none, options(2)).timeout, None);
+    }
+    #[test]
+    fn back_offs_grow_to_their_maximum_and_none_stays_none() {
+        let (second, max) = (Duration::from_secs(1), Duration::from_secs(5));
+        let policy = RetryPolicy::attempts(9).backoff(second, 2.0, max);
+        let waits = [1, 2, 3, 4, u32::MAX].map(|failed| policy.delay_after(failed));
+        assert_eq!(waits, [second, 2 * second, 4 * second, max, max]);
+        let none = RetryPolicy::attempts(9).backoff(Duration::ZERO, 2.0, max);
+        assert_eq!([1, 2, 5000].map(|failed| none.delay_after(failed)), [Duration::ZERO; 3]);
     }
 }
