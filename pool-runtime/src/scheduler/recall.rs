@@ -165,7 +165,16 @@ impl<T: Clone> Scheduler<T> {
     pub(super) fn press_after_recall(&mut self, now: Time, slot: u32) {
         if self.holds_doomed(slot) {
             self.recall(now, slot);
+        } else {
+            self.wait_for_replies(now, slot);
         }
+    }
+
+    /// Nothing has to end. But a worker that claims to have begun several jobs has answered all but
+    /// the last: one whose replies do not come has not told the truth.
+    fn wait_for_replies(&mut self, now: Time, slot: u32) {
+        let several = self.crew[slot].window.len() > 1;
+        self.crew.set_timer(slot, several.then(|| now + PATIENCE));
     }
 
     fn holds_doomed(&self, slot: u32) -> bool {
@@ -175,8 +184,11 @@ impl<T: Clone> Scheduler<T> {
     /// Goes on with ending the doomed jobs of a window of which everything is claimed.
     fn press(&mut self, now: Time, slot: u32) {
         if !self.holds_doomed(slot) {
+            if self.crew[slot].overdue && self.crew[slot].window.len() > 1 {
+                return self.kill(now, slot);
+            }
             self.crew[slot].forget_head();
-            self.crew.set_timer(slot, None);
+            self.wait_for_replies(now, slot);
             return;
         }
         let worker = &self.crew[slot];
@@ -207,16 +219,20 @@ impl<T: Clone> Scheduler<T> {
     /// A grace period is over, a reply that had to come did not, a recall got no answer, or a worker
     /// that was found silent has stayed so.
     pub(super) fn pressed_too_long(&mut self, now: Time, slot: u32) {
-        let worker = &mut self.crew[slot];
+        let worker = &self.crew[slot];
         if worker.unresponsive {
             // It holds no job. What waits may wait for it alone: all workers may have been stopped.
             self.kill(now, slot);
         } else if worker.recalling {
             let all = worker.window.len();
             self.recalled(now, slot, all);
-        } else {
-            worker.overdue = true;
+        } else if worker.overdue || self.holds_doomed(slot) {
+            self.crew[slot].overdue = true;
             self.recall(now, slot);
+        } else {
+            // The replies may lie there: the host itself may have been stopped.
+            self.crew[slot].overdue = true;
+            self.wait_for_replies(now, slot);
         }
     }
 

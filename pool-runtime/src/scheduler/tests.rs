@@ -307,6 +307,25 @@ fn a_doomed_job_waits_for_the_reply_of_the_one_before_it() {
 }
 
 #[test]
+fn a_worker_that_claims_more_than_it_can_have_begun_holds_up_its_jobs_for_a_while_only() {
+    let mut bench = Bench::launching(Config { window: 3, ..config() });
+    for job in 1..4 {
+        let _ = bench.submit(job);
+    }
+    let _ = bench.ready(0);
+    assert_eq!(bench.wait(ms(50)), ["recall 0"]);
+    assert!(bench.recalled(0, 3).is_empty());
+    // Its replies may be on their way.
+    assert!(bench.wait(ms(1500)).is_empty());
+    assert_eq!(bench.replied(0), ["resolve 1: Replied after 1"]);
+    assert!(bench.wait(ms(3999)).is_empty());
+    assert_eq!(bench.wait(ms(1)), ["recall 0"]);
+    assert_eq!(bench.recalled(0, 2), ["kill 0"]);
+    assert_eq!(bench.died(0, true)[0], "resolve 2: Crashed(Signal(9)) after 1");
+    assert_eq!(bench.ready(0), ["assign 3 to 0, attempt 1"]);
+}
+
+#[test]
 fn with_a_grace_period_a_job_is_asked_first() {
     let grace = Terms { grace: ms(100), ..Terms::default() };
     let mut bench = Bench::new(config());
