@@ -3,7 +3,8 @@
 //! A world (`sim/world.rs`) has model processes that know what they have claimed
 //! (`sim/processes.rs`), hands that perform the scheduler's actions on them (`sim/hands.rs`),
 //! and a seed that decides what happens next. After each step the promises are checked
-//! (`sim/checks.rs`, `sim/numbers.rs`). The mutants (`sim/mutants.rs`) show that the checks would notice.
+//! (`sim/checks.rs`, `sim/promises.rs`, `sim/numbers.rs`). The mutants (`sim/mutants.rs`) show that
+//! the checks would notice.
 //!
 //! A failing world prints its seed; `POOL_SIM_SEED=<seed>` runs it alone and prints its steps,
 //! `POOL_SIM_WORLDS=<n>` runs another number of worlds.
@@ -14,6 +15,7 @@ mod model;
 mod mutants;
 mod numbers;
 mod processes;
+mod promises;
 mod races;
 mod world;
 
