@@ -346,12 +346,11 @@ impl Core {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
                 Action::Launch { worker } => self.launch(worker, after),
-                Action::Assign { worker, job, attempt, timeout, deadline, memory_limit, first } => {
+                // Workers hold no replies back yet, so all jobs are as `prompt` as they can be.
+                Action::Assign { worker, job, attempt, remaining, memory_limit, first, .. } => {
                     if first {
                         after.permits += job.cell.release_permit();
                     }
-                    let left = deadline.map(|deadline| deadline.since(around.now()));
-                    let remaining = timeout.into_iter().chain(left).min();
                     let prelude = Prelude { id: job.cell.subject.id, attempt, remaining };
                     self.assign(around, worker, job, prelude, memory_limit, after);
                 }

@@ -101,14 +101,15 @@ impl<T: Clone> Scheduler<T> {
         job.place = Place::Window(slot);
         let first = !job.was_assigned();
         job.set_assigned();
+        let left = job.deadline().map(|(at, _)| at.since(now));
         let action = Action::Assign {
             worker: self.crew.id(slot),
             job: job.payload.clone(),
             attempt,
-            timeout,
-            deadline: job.deadline().map(|(at, _)| at),
+            remaining: timeout.into_iter().chain(left).min(),
             memory_limit,
             first,
+            prompt: weight.is_long(),
         };
         self.actions.push_back(action);
         self.crew[slot].window.push(index, weight);

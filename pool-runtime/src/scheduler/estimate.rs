@@ -16,7 +16,17 @@ impl Weight {
     pub(super) fn nanos(self) -> u64 {
         u64::from(self.0)
     }
+
+    /// Whoever waits for a reply that was held back must not wait for such a job as well. What is
+    /// not known is long.
+    pub(super) fn is_long(self) -> bool {
+        self.0 > LONG
+    }
 }
+
+/// For so many nanoseconds a reply may be held back. A write of many replies at once, which costs
+/// a few microseconds, is cheap beside a job that takes longer.
+const LONG: u32 = 50_000;
 
 /// By the number of the function.
 #[derive(Default)]

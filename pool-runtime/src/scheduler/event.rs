@@ -139,13 +139,15 @@ pub(crate) enum Action<T> {
         job: T,
         /// From 1.
         attempt: u32,
-        /// The job's timeout for this attempt, and its deadline: what the worker is told.
-        timeout: Option<Duration>,
-        deadline: Option<Time>,
+        /// The job's timeout, or what is left until its deadline if that is less: what the worker is
+        /// told.
+        remaining: Option<Duration>,
         /// In force for this attempt, in bytes: [`Event::OverMemory`] tells when it is broken.
         memory_limit: Option<u64>,
         /// It leaves the queue for the first time: its place is free for another.
         first: bool,
+        /// It may take long: replies that the worker holds back are to be written before it begins.
+        prompt: bool,
     },
     /// Take back all jobs of the window that are not claimed, and say how many stayed. `gently`: if
     /// not one is claimed, leave them all and say [`Event::NotBegun`].

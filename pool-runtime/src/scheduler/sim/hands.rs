@@ -100,7 +100,7 @@ impl World {
                 self.processes.push(process);
                 Ok(())
             }
-            Action::Assign { worker, job, attempt, timeout, deadline, memory_limit, first } => {
+            Action::Assign { worker, job, attempt, remaining, memory_limit, first, prompt } => {
                 self.count("action Assign");
                 let number = job as usize;
                 self.check_assign(worker, number, attempt, first)?;
@@ -108,11 +108,9 @@ impl World {
                     self.count("back-off");
                 }
                 let job = &mut self.jobs[number];
-                ensure!(timeout == job.terms.timeout, "job {number} is told another timeout");
-                ensure!(
-                    deadline == job.deadline.map(|(at, _)| at),
-                    "job {number} is told another deadline"
-                );
+                let left = job.deadline.map(|(at, _)| at.since(self.now));
+                let shorter = left.into_iter().chain(job.terms.timeout).min();
+                ensure!(remaining == shorter, "job {number} is told that it has {remaining:?}");
                 let limit = job.memory_limit_at(attempt);
                 ensure!(memory_limit == limit, "job {number} is told another memory limit");
                 job.places_freed += u32::from(first);
@@ -124,6 +122,10 @@ impl World {
                 job.order = self.scheduler.jobs[job.key.index].order;
                 job.order_at = job.counted();
                 let expected = self.expected(number);
+                ensure!(
+                    prompt == (expected > 50_000),
+                    "job {number} takes {expected} ns: {prompt}"
+                );
                 let at = self.find(worker).ok_or("assigned to nobody")?;
                 let process = &mut self.processes[at];
                 if process.window.is_empty() {

@@ -36,6 +36,8 @@ mutants! {
     ForgetsDeadlinesInTheQueue,
     LosesAPermit,
     FreesAPermitTwice,
+    NeverHurries,
+    AlwaysHurries,
     // Windows.
     OverfillsWindows,
     OverloadsWindows,
@@ -365,6 +367,8 @@ impl World {
         let now = self.now;
         match (action, mutant) {
             (Action::Assign { first, .. }, Mutant::FreesAPermitTwice) => *first = true,
+            (Action::Assign { prompt, .. }, Mutant::NeverHurries) => *prompt = false,
+            (Action::Assign { prompt, .. }, Mutant::AlwaysHurries) => *prompt = true,
             (Action::Assign { worker, job, .. }, Mutant::HandsOutBehindTheLimited) => {
                 let kind = self.jobs[*job as usize].kind;
                 let scheduler = &mut self.scheduler;
