@@ -31,6 +31,8 @@ const LAST_WAIT: Duration = Duration::from_secs(2);
 const ORPHAN_LOOK: Duration = Duration::from_millis(5);
 /// Reads in one turn, before the others have theirs.
 const READS_A_TURN: usize = 16;
+/// Bytes in one turn: whoever sends megabytes does not hold up the small replies of others.
+const BYTES_A_TURN: usize = 256 * 1024;
 /// What jobs have logged, in one turn: each is work for a subscriber, of which nothing is known.
 const RECORDS_A_TURN: usize = 256;
 /// Reads of what lies in the channel after a death: more than it holds, and yet bounded, since a
@@ -240,6 +242,7 @@ impl Desk {
     /// Reads and books what is there.
     fn read(&mut self, host: &Host, link: &Arc<Link>, turns: usize) -> Readings {
         self.records = 0;
+        let mut bytes = 0;
         for _ in 0..turns {
             // Nothing that it has said since counts.
             if link.is_condemned() {
@@ -261,8 +264,13 @@ impl Desk {
             }
             match filled {
                 Ok(0) => return Readings::End,
-                Ok(_) if turns < READS_AT_DEATH && self.records >= RECORDS_A_TURN => break,
-                Ok(_) => {}
+                Ok(n) => {
+                    bytes += n;
+                    let is_much = bytes >= BYTES_A_TURN || self.records >= RECORDS_A_TURN;
+                    if is_much && turns < READS_AT_DEATH {
+                        break;
+                    }
+                }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Readings::Drained;
                 }
@@ -345,11 +353,20 @@ async fn write_rest(link: &Link) {
     while !link.is_closed() {
         if !link.is_blocked() {
             link.blocked.notified().await;
-        } else if link.channel.writable().await.is_err() {
+        } else if write_blocked(link).await.is_err() {
             // No descriptor for the registration: others give theirs back some time.
             tokio::time::sleep(AFTERLIFE).await;
-        } else {
-            link.write_on();
         }
     }
+}
+
+/// Writes until nothing is left to be written.
+async fn write_blocked(link: &Link) -> io::Result<()> {
+    let room = link.channel.room()?;
+    while link.is_blocked() && !link.is_closed() {
+        room.write_with(|| link.write_on()).await?;
+        // The others have their turn.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
 }

@@ -30,7 +30,7 @@ use crate::wire::{
 /// What a submitting thread writes at most, while it holds the core's lock.
 const WRITE_GRANT: usize = 64 * 1024;
 /// What the driver writes in one turn.
-const DRIVER_GRANT: usize = 1 << 20;
+const DRIVER_GRANT: usize = 256 * 1024;
 /// Parts of one write: a head and a body each.
 const PARTS: usize = 64;
 /// Reports of a worker may be longer than a small `max_payload`, and never as long as a large one.
@@ -62,6 +62,17 @@ struct Out {
     is_blocked: bool,
     /// The worker does not take any more.
     is_closed: bool,
+}
+
+/// How far a write came.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wrote {
+    /// Nothing is left to be written, or ever will be.
+    All,
+    /// As much as it was to write.
+    ItsGrant,
+    /// The channel takes no more for now.
+    UntilFull,
 }
 
 /// One frame, its payload shared with its cell: once a byte of it is on the wire it has to be
@@ -227,17 +238,18 @@ impl Link {
     /// Writes what fits now. Under the core's lock.
     pub(super) fn flush(&self) {
         let mut out = self.out();
-        if !out.is_blocked && !self.write_some(&mut out, WRITE_GRANT) {
+        if !out.is_blocked && self.write_some(&mut out, WRITE_GRANT) != Wrote::All {
             out.is_blocked = true;
             self.blocked.notify_one();
         }
     }
 
-    /// The driver's part of writing.
-    pub(super) fn write_on(&self) {
+    /// The driver's part of writing. True if the channel takes no more for now.
+    pub(super) fn write_on(&self) -> bool {
         let mut out = self.out();
-        let done = self.write_some(&mut out, DRIVER_GRANT);
-        out.is_blocked = !done;
+        let wrote = self.write_some(&mut out, DRIVER_GRANT);
+        out.is_blocked = wrote != Wrote::All;
+        wrote == Wrote::UntilFull
     }
 
     /// Whether the driver has something to write.
@@ -250,12 +262,12 @@ impl Link {
         self.out().is_closed
     }
 
-    /// Writes about `grant` bytes; true if nothing is left to be written.
-    fn write_some(&self, out: &mut Out, grant: usize) -> bool {
+    /// Writes about `grant` bytes.
+    fn write_some(&self, out: &mut Out, grant: usize) -> Wrote {
         let mut granted = 0;
         while !out.frames.is_empty() {
             if granted >= grant {
-                return false;
+                return Wrote::ItsGrant;
             }
             let mut parts = std::array::from_fn(|_| IoSlice::new(&[]));
             let count = gather(&out.frames, grant - granted, &mut parts);
@@ -264,7 +276,9 @@ impl Link {
                     granted += n;
                     out.written(n);
                 }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return false,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Wrote::UntilFull;
+                }
                 Err(error) => {
                     out.frames.clear();
                     out.is_closed = true;
@@ -276,11 +290,11 @@ impl Link {
                     if !matches!(error.kind(), BrokenPipe | ConnectionReset) {
                         self.condemn(format!("writing to it failed: {error}"));
                     }
-                    return true;
+                    return Wrote::All;
                 }
             }
         }
-        true
+        Wrote::All
     }
 
     /// Takes back every job that was not claimed: returns the seq of the first. Under the core's

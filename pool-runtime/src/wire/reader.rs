@@ -1,7 +1,8 @@
 //! Cuts a stream of bytes into frames, for both houses and both directions.
 //!
 //! Small frames are parsed out of one buffer; the rest of a large body is read straight into
-//! its own vector, which grows with what really came and never by what a header promises.
+//! its own vector. What a header promises costs nothing: memory is touched only as bytes come, and
+//! even room without memory is taken in proportion to what came.
 
 use std::io;
 
@@ -11,13 +12,19 @@ use super::payload::Payload;
 
 /// What one read asks for at most.
 const CHUNK: usize = 64 * 1024;
-/// The first allocation for a body; later ones double.
+/// The first allocation for a body.
 const FIRST_GRANT: usize = 1 << 20;
+/// Later ones are for so many times what came. That is room only, as no byte of it is touched before
+/// one comes to lie there; and most bodies grow once and are hardly ever copied.
+const TRUST: usize = 64;
 
 /// Where bytes come from: a channel, or a test.
 pub(crate) trait Source {
     /// Appends at most `max` bytes to `buffer`'s spare capacity; zero is the end.
     fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize>;
+
+    /// `buffer` has new spare capacity, of which nothing was touched yet.
+    fn has_grown(&mut self, _buffer: &mut Vec<u8>) {}
 }
 
 /// One whole frame.
@@ -115,8 +122,8 @@ impl<K: Kind> FrameReader<K> {
         if let Some(header) = self.head.filter(|_| !self.body.is_empty()) {
             let missing = header.len as usize - self.body.len();
             if self.body.capacity() == self.body.len() {
-                let grant = self.body.len().max(FIRST_GRANT).min(missing);
-                self.body.try_reserve_exact(grant).map_err(|_| io::ErrorKind::OutOfMemory)?;
+                grow(&mut self.body, missing)?;
+                source.has_grown(&mut self.body);
             }
             let spare = (self.body.capacity() - self.body.len()).min(missing);
             return source.read_into(&mut self.body, spare);
@@ -134,6 +141,19 @@ impl<K: Kind> FrameReader<K> {
     pub(crate) fn is_partial(&self) -> bool {
         self.head.is_some() || self.parsed < self.buffer.len()
     }
+}
+
+/// Makes room for more of a body of which so much is missing.
+fn grow(body: &mut Vec<u8>, missing: usize) -> io::Result<()> {
+    let came = body.len();
+    // A system that counts room as if it were memory may not have it all.
+    for grant in [came.saturating_mul(TRUST), came] {
+        let grant = if came < FIRST_GRANT { FIRST_GRANT } else { grant };
+        if body.try_reserve_exact(grant.min(missing)).is_ok() {
+            return Ok(());
+        }
+    }
+    Err(io::ErrorKind::OutOfMemory.into())
 }
 
 #[cfg(test)]

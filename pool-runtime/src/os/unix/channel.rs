@@ -18,9 +18,25 @@ use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use crate::wire::{Source, WELCOME_LEN};
 
+/// What a channel holds in each direction: the reader has something to do while the writer waits
+/// for its turn. What systems give by themselves is a quarter of it and less.
+const CHANNEL_ROOM: usize = 1 << 20;
+/// What the host reads at once.
+const READ_GRANT: usize = 256 * 1024;
+/// From so many bytes on a buffer is worth huge pages: where nothing is said, a large payload spends
+/// more time on page faults than on being copied.
+const WORTH_ADVICE: usize = 4 << 20;
+
 /// Two sockets that speak with each other.
 fn sockets() -> io::Result<(UnixStream, UnixStream)> {
     let ends = UnixStream::pair()?;
+    for end in [&ends.0, &ends.1] {
+        // The system gives what it allows; less is slower, and no harm.
+        let _ = rustix::net::sockopt::set_socket_send_buffer_size(end, CHANNEL_ROOM);
+        // On Linux what is unread counts as the sender's.
+        #[cfg(not(target_os = "linux"))]
+        let _ = rustix::net::sockopt::set_socket_recv_buffer_size(end, CHANNEL_ROOM);
+    }
     // The standard library does that for every other socket, and not for a pair.
     #[cfg(target_vendor = "apple")]
     for end in [&ends.0, &ends.1] {
@@ -127,6 +143,28 @@ pub(super) fn read_into(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) ->
     }
 }
 
+/// Asks for huge pages behind the spare capacity of a large buffer.
+#[cfg(target_os = "linux")]
+fn advise(buffer: &mut Vec<u8>) {
+    let spare = buffer.spare_capacity_mut();
+    if spare.len() < WORTH_ADVICE {
+        return;
+    }
+    // As long as the longest of any system, hence whole pages everywhere.
+    const PAGE: usize = 64 * 1024;
+    let skipped = spare.as_ptr().align_offset(PAGE).min(spare.len());
+    let pages = &mut spare[skipped..];
+    let len = pages.len() / PAGE * PAGE;
+    // SAFETY: these are whole pages of memory that is the buffer's own; advice changes none of it.
+    // A kernel that has no huge pages says so, and that is all.
+    let _ = unsafe {
+        rustix::mm::madvise(pages.as_mut_ptr().cast(), len, rustix::mm::Advice::LinuxHugepage)
+    };
+}
+
+#[cfg(not(target_os = "linux"))]
+fn advise(_: &mut Vec<u8>) {}
+
 /// The worker's end: blocking.
 #[derive(Debug)]
 pub(crate) struct ChannelEnd(pub(super) Stream);
@@ -186,6 +224,10 @@ impl Source for &ChannelEnd {
     fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
         read_into(self.fd(), buffer, max)
     }
+
+    fn has_grown(&mut self, buffer: &mut Vec<u8>) {
+        advise(buffer);
+    }
 }
 
 /// The host's end: never blocks; says when there is something to read.
@@ -238,11 +280,25 @@ impl HostEnd {
         }
     }
 
-    /// Waits until a write that would have blocked can go on. Registers only for that long.
-    pub(crate) async fn writable(&self) -> io::Result<()> {
+    /// For writes that would have blocked. Registers for writing as long as it lives.
+    pub(crate) fn room(&self) -> io::Result<Room> {
         let copy = self.0.get_ref().as_fd().try_clone_to_owned()?;
-        let registered = watch(copy, Interest::WRITABLE)?;
-        registered.ready(Interest::WRITABLE).await.map(drop)
+        watch(copy, Interest::WRITABLE).map(Room)
+    }
+}
+
+/// Says when the channel takes more.
+#[derive(Debug)]
+pub(crate) struct Room(AsyncFd<OwnedFd>);
+
+impl Room {
+    /// Waits until there is room for a write; `write` says whether all that was used up.
+    pub(crate) async fn write_with(&self, write: impl FnOnce() -> bool) -> io::Result<()> {
+        let mut ready = self.0.ready(Interest::WRITABLE).await?;
+        if write() {
+            ready.clear_ready();
+        }
+        Ok(())
     }
 }
 
@@ -260,7 +316,11 @@ impl Readable<'_> {
 
 impl Source for &HostEnd {
     fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
-        read_into(self.0.get_ref().as_fd(), buffer, max)
+        read_into(self.0.get_ref().as_fd(), buffer, max.min(READ_GRANT))
+    }
+
+    fn has_grown(&mut self, buffer: &mut Vec<u8>) {
+        advise(buffer);
     }
 }
 
