@@ -4,8 +4,13 @@ use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use rustix::process::Pid;
 
 const ROLE: &str = "PEERS_ROLE";
+/// How long a process that is to be ended stays, if nobody does.
+pub(crate) const LONG: Duration = Duration::from_secs(60);
 /// A frame of the pool's without a payload.
 const BYTES: usize = 44;
 
@@ -16,23 +21,41 @@ pub(crate) fn role(name: &str) -> Command {
     command
 }
 
+/// Asks another process, whose heap is fresh and which has no threads of the peers, for numbers.
+pub(crate) fn ask(name: &str, variables: &[(&str, String)]) -> Vec<f64> {
+    let mut command = role(name);
+    command.envs(variables.iter().map(|(key, value)| (key, value)));
+    let output = command.output().expect("this program can be started").stdout;
+    let output = String::from_utf8_lossy(&output);
+    output.split_whitespace().filter_map(|word| word.parse().ok()).collect()
+}
+
 /// Plays the role that this process was started for: does not come back from it.
 pub(crate) fn play_if_asked() {
     let Some(role) = std::env::var_os(ROLE) else { return };
     match role.to_str() {
         Some("echo") => echo(),
-        Some("first byte") => {
-            let mut stdout = std::io::stdout();
-            let _ = stdout.write_all(b"!").and_then(|()| stdout.flush());
-            // Not for ever: its host may be gone.
-            crate::jobs::busy(10_000_000_000);
+        // Not for ever: its host may be gone.
+        Some("sleep") => {
+            say_something();
+            std::thread::sleep(LONG);
+        }
+        Some("spin") => {
+            say_something();
+            crate::jobs::busy(LONG.as_nanos() as u64);
         }
         Some("queued bytes") => crate::queued::print_bytes_each(),
+        Some("tokio") => crate::memory::wait_in_tokio(),
         Some("idle") => crate::idle::print(),
         Some(other) => crate::ipc::play(other),
         None => {}
     }
     std::process::exit(0);
+}
+
+pub(crate) fn say_something() {
+    let mut stdout = std::io::stdout();
+    let _ = stdout.write_all(b"!").and_then(|()| stdout.flush());
 }
 
 fn echo() {
@@ -55,6 +78,11 @@ impl Echo {
         Echo { ours, child: child.expect("this program can be started") }
     }
 
+    /// Which cores it may use.
+    pub(crate) fn pin(&self, cores: &[usize]) {
+        crate::cores::pin(Pid::from_raw(self.child.id().cast_signed()), cores);
+    }
+
     pub(crate) fn round_trip(&mut self) {
         let mut ball = [7; BYTES];
         self.ours.write_all(&ball).expect("the echo reads");
@@ -70,9 +98,9 @@ impl Drop for Echo {
     }
 }
 
-/// Starts a process and waits for its first byte; it spins from then on.
-pub(crate) fn first_byte() -> Child {
-    let child = role("first byte").stdout(Stdio::piped()).spawn();
+/// Starts a process in a role and waits for its first byte.
+pub(crate) fn first_byte(name: &str) -> Child {
+    let child = role(name).stdout(Stdio::piped()).spawn();
     let mut child = child.expect("this program can be started");
     let mut byte = [0];
     child.stdout.take().expect("it was piped").read_exact(&mut byte).expect("it says something");

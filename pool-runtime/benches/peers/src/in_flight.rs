@@ -4,19 +4,29 @@ use std::time::Instant;
 
 use pool::call;
 
-use crate::contest::{self, Contestant, Goal};
-use crate::hands;
+use crate::contest::Goal::AtLeast;
+use crate::contest::{self, Contestant, Goal, ratios};
 use crate::jobs::nothing;
-use crate::report::Report;
+use crate::{Bench, cores, hands};
 
 /// No-ops in flight in one measurement, and for procspawn in all.
-const JOBS: usize = 20_000;
+pub(crate) const JOBS: usize = 20_000;
 const PROCSPAWN_JOBS: usize = 1000;
 
 /// What is asked beside rayon, `spawn_blocking` and procspawn.
-pub(crate) type Goals = (Goal, Goal, Option<Goal>);
+type Goals = (Goal, Goal, Option<Goal>);
 
-pub(crate) fn run(report: &mut Report, work: &str, rounds: usize, workers: usize, goals: Goals) {
+pub(crate) fn free(bench: &mut Bench) {
+    run(bench, "no-ops in flight", (AtLeast(1.2), AtLeast(2.4), Some(AtLeast(150.0))));
+}
+
+pub(crate) fn one_core(bench: &mut Bench) {
+    let goals = (AtLeast(0.65), AtLeast(2.2), None);
+    cores::on_one(|| run(bench, "no-ops in flight, one core", goals));
+}
+
+fn run(bench: &mut Bench, work: &str, goals: Goals) {
+    let workers = bench.workers;
     let pool = hands::pool(workers);
     let tokio = hands::tokio(workers);
     let rayon = hands::rayon(workers);
@@ -52,8 +62,11 @@ pub(crate) fn run(report: &mut Report, work: &str, rounds: usize, workers: usize
             })
         }),
     ];
-    contest::run(1, rounds, &mut contestants);
-    report.take(work, "thousand a second", &contestants);
+    contest::run(1, bench.rounds, &mut contestants);
+    bench.report.take(work, "thousand a second", &contestants);
+    // The last beside the first.
+    let mapped = ratios(&contestants[contestants.len() - 1].rounds, &contestants[0].rounds);
+    bench.report.judge(&format!("{work}: map"), "the same awaited", &mapped, AtLeast(1.0));
 }
 
 /// Thousand jobs a second.

@@ -1,11 +1,10 @@
 //! Jobs a second against the length of a job, from 1 µs to 10 ms.
 
 use crate::contest::{self, Contestant};
-use crate::hands;
 use crate::in_flight::rate;
 use crate::jobs::busy;
-use crate::report::Report;
 use crate::svg::{self, Series};
+use crate::{Bench, hands};
 
 /// Nanoseconds.
 const LENGTHS: [u64; 9] =
@@ -18,8 +17,8 @@ const MOST: u64 = 10_000;
 /// A job of procspawn's costs about this; so it gets fewer short ones.
 const PROCSPAWN_COST: u64 = 60_000;
 
-/// Returns the picture.
-pub(crate) fn run(report: &mut Report, rounds: usize, workers: usize) -> String {
+pub(crate) fn run(bench: &mut Bench) {
+    let workers = bench.workers;
     let pool = hands::pool(workers);
     let tokio = hands::tokio(workers);
     let rayon = hands::rayon(workers);
@@ -44,12 +43,13 @@ pub(crate) fn run(report: &mut Report, rounds: usize, workers: usize) -> String 
                 rate(few.len(), || hands::all_in_procspawn(&procspawn, &few, busy))
             }),
         ];
-        contest::run(1, rounds, &mut contestants);
+        contest::run(1, bench.rounds, &mut contestants);
         let work = format!("jobs of {} µs", length / 1000);
-        report.take(&work, "thousand a second", &contestants);
+        bench.report.take(&work, "thousand a second", &contestants);
         for (contestant, (_, points)) in contestants.iter().zip(&mut series) {
             points.push((length as f64 / 1000.0, contestant.median() * 1000.0));
         }
     }
-    svg::chart("Jobs a second", "length of a job, µs", "jobs a second", &series)
+    let picture = svg::chart("Jobs a second", "length of a job, µs", "jobs a second", &series);
+    bench.pictures.push(("lengths.svg", picture));
 }

@@ -1,14 +1,19 @@
 //! The pool beside what else could be done on this machine, in one run: procspawn, ipc-channel,
 //! rayon, tokio's `spawn_blocking`, a bare ping-pong of two processes, a bare spawn and kill.
 //!
-//! `cargo run --release --manifest-path pool-runtime/benches/peers/Cargo.toml`, and after `--`
-//! a number of rounds (7) or `no-million`. Everything is measured in turn, several rounds long, so
-//! that whatever else the machine does meets all of them. It prints the page that it leaves in
-//! `RESULTS.md` beside its manifest, with two pictures; it judges nothing by its exit code.
+//! `cargo run --release --manifest-path pool-runtime/benches/peers/Cargo.toml` takes a few minutes,
+//! prints the page that it leaves in `RESULTS.md` beside its manifest, draws the pictures there, and
+//! renews the table in the README. After `--` come names of rows, or parts of them, if only those
+//! are wanted (`one_at_a_time`; nothing is written then), `--rounds 11`, or `--list`.
+//!
+//! Everything is measured in turn, several rounds long, so that whatever else the machine does meets
+//! all of them. It judges nothing by its exit code: a slow machine is no failure.
 //! Linux: it reads /proc and pins threads to cores.
 
 mod bare;
 mod contest;
+mod cores;
+mod crowd;
 mod hands;
 mod idle;
 mod in_flight;
@@ -16,76 +21,99 @@ mod ipc;
 mod jobs;
 mod large;
 mod lengths;
+mod memory;
 mod mixed;
 mod one_at_a_time;
 mod queued;
 mod report;
 mod start_stop;
 mod svg;
+mod usage;
 
 use std::fs;
 use std::path::Path;
+use std::process::ExitCode;
 use std::thread;
 use std::time::Instant;
 
-use contest::Goal::{AtLeast, AtMost};
 use report::Report;
-use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 
+/// What a ratio needs at least.
 const ROUNDS: usize = 7;
 
-fn main() {
+/// What all rows have, and where they leave what they measured.
+pub(crate) struct Bench {
+    pub(crate) rounds: usize,
+    /// Workers and threads: one a core.
+    pub(crate) workers: usize,
+    pub(crate) report: Report,
+    /// Files for beside the page.
+    pub(crate) pictures: Vec<(&'static str, String)>,
+}
+
+const ROWS: &[(&str, fn(&mut Bench))] = &[
+    ("one_at_a_time", one_at_a_time::free),
+    ("one_at_a_time_1core", one_at_a_time::one_core),
+    ("in_flight", in_flight::free),
+    ("in_flight_1core", in_flight::one_core),
+    ("large_bytes", large::bytes),
+    ("large_structure", large::structure),
+    ("first_result", start_stop::first_result),
+    ("shutdown", start_stop::shutdown),
+    ("queued_memory", queued::memory),
+    ("queued_time", queued::time),
+    ("idle_cpu", idle::measure),
+    ("idle_memory", memory::measure),
+    ("makespan", mixed::makespan),
+    ("neighbours", mixed::neighbours),
+    ("crowd_of_workers", crowd::workers),
+    ("crowd_of_threads", crowd::threads),
+    ("beside_large", large::beside),
+    ("lengths", lengths::run),
+];
+
+fn main() -> ExitCode {
     // A worker, of the pool or of procspawn, never comes past these lines.
     pool::serve_if_worker();
     procspawn::init();
     bare::play_if_asked();
 
-    let rounds = std::env::args().find_map(|arg| arg.parse().ok()).unwrap_or(ROUNDS).max(1);
-    let million = !std::env::args().any(|arg| arg == "no-million");
-    let workers = thread::available_parallelism().map_or(1, |n| n.get());
-    let began = Instant::now();
-    let report = &mut Report::default();
-
-    let goals = (AtMost(0.15), Some(AtMost(0.12)), AtMost(0.12));
-    one_at_a_time::run(report, "one no-op at a time", rounds, workers, goals);
-    on_one_core(|| {
-        let goals = (AtMost(1.7), None, AtMost(0.35));
-        one_at_a_time::run(report, "one no-op at a time, one core", rounds, workers, goals);
-    });
-    let goals = (AtLeast(1.2), AtLeast(2.4), Some(AtLeast(150.0)));
-    in_flight::run(report, "no-ops in flight", rounds, workers, goals);
-    on_one_core(|| {
-        let goals = (AtLeast(0.65), AtLeast(2.2), None);
-        in_flight::run(report, "no-ops in flight, one core", rounds, workers, goals);
-    });
-    large::bytes(report, rounds);
-    large::structure(report, rounds);
-    start_stop::first_result(report, rounds);
-    start_stop::shutdown(report, rounds);
-    let queued = queued::run(report, rounds, workers, million);
-    idle::measure(report, rounds);
-    mixed::makespan(report, rounds, workers);
-    mixed::neighbours(report, rounds, workers);
-    let lengths = lengths::run(report, rounds, workers);
-
-    let page = report.page(rounds, began.elapsed().as_secs());
-    println!("{page}");
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
-    for (name, text) in [("RESULTS.md", page), ("queued.svg", queued), ("lengths.svg", lengths)] {
-        fs::write(folder.join(name), text).expect("the results can be written beside the manifest");
+    let mut rounds = ROUNDS;
+    let mut names = Vec::new();
+    let mut args = std::env::args().skip(1);
+    while let Some(arg) = args.next() {
+        match arg.as_str() {
+            "--rounds" => rounds = args.next().and_then(|n| n.parse().ok()).unwrap_or(0),
+            "--list" => {
+                ROWS.iter().for_each(|(name, _)| println!("{name}"));
+                return ExitCode::SUCCESS;
+            }
+            _ => names.push(arg),
+        }
     }
-}
+    let is_wanted = |row: &str| names.is_empty() || names.iter().any(|name| row.contains(name));
+    if rounds == 0 || !ROWS.iter().any(|(name, _)| is_wanted(name)) {
+        eprintln!("usage: [--list] [--rounds N] [ROW...], where a part of a row's name is enough");
+        return ExitCode::FAILURE;
+    }
 
-/// Runs it on a thread that is pinned to one core, as all that it starts then is.
-fn on_one_core(work: impl FnOnce() + Send) {
-    thread::scope(|scope| {
-        scope.spawn(|| {
-            let all = sched_getaffinity(None).expect("a thread may know its cores");
-            let first = (0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).unwrap_or(0);
-            let mut one = CpuSet::new();
-            one.set(first);
-            sched_setaffinity(None, &one).expect("a thread may pin itself");
-            work();
-        });
-    });
+    let workers = thread::available_parallelism().map_or(1, |n| n.get());
+    let mut bench = Bench { rounds, workers, report: Report::default(), pictures: Vec::new() };
+    let (began, load) = (Instant::now(), report::load());
+    for (name, row) in ROWS.iter().filter(|(name, _)| is_wanted(name)) {
+        let began = Instant::now();
+        row(&mut bench);
+        eprintln!("{name}: {} s", began.elapsed().as_secs());
+    }
+    let page = bench.report.page(rounds, began.elapsed().as_secs(), load);
+    println!("{page}");
+    if names.is_empty() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
+        let files = [("RESULTS.md", page)].into_iter().chain(bench.pictures);
+        for (name, text) in files {
+            fs::write(folder.join(name), text).expect("results can be written beside the manifest");
+        }
+        bench.report.renew_readme(&folder.join("../../../README.md"));
+    }
+    ExitCode::SUCCESS
 }

@@ -1,11 +1,12 @@
 //! Jobs of one function that differ much in length.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::contest::{self, Contestant, Goal};
-use crate::hands;
 use crate::jobs::busy;
-use crate::report::Report;
+use crate::{Bench, hands};
 
 /// 99 jobs of 5 µs to one of 5 ms, thirty times over.
 const JOBS: u64 = 3000;
@@ -15,7 +16,10 @@ const LONG: u64 = 5_000_000;
 const NEIGHBOURS: usize = 399;
 const LONGEST: u64 = 300_000_000;
 
-pub(crate) fn makespan(report: &mut Report, rounds: usize, workers: usize) {
+/// Beside the ideal that arithmetic knows, and beside the one that this machine reaches at this
+/// hour: threads that take one after the other, and hand nothing back.
+pub(crate) fn makespan(bench: &mut Bench) {
+    let workers = bench.workers;
     let pool = hands::pool(workers);
     let tokio = hands::tokio(workers);
     let rayon = hands::rayon(workers);
@@ -32,6 +36,22 @@ pub(crate) fn makespan(report: &mut Report, rounds: usize, workers: usize) {
     let mut contestants = vec![
         Contestant::new("pool", || measure(&|| hands::all_in_pool(&pool, hands::calls(&lengths))))
             .goal(Goal::AtMost(1.1)),
+        Contestant::new("threads that take the next", || {
+            measure(&|| {
+                let next = AtomicUsize::new(0);
+                let take = || lengths.get(next.fetch_add(1, Ordering::Relaxed));
+                thread::scope(|scope| {
+                    for _ in 0..workers {
+                        scope.spawn(|| {
+                            while let Some(length) = take() {
+                                busy(*length)
+                            }
+                        });
+                    }
+                });
+            })
+        })
+        .goal(Goal::AtMost(1.1)),
         Contestant::new("tokio spawn_blocking", || {
             measure(&|| hands::all_blocking(&tokio, jobs(), busy))
         }),
@@ -39,13 +59,13 @@ pub(crate) fn makespan(report: &mut Report, rounds: usize, workers: usize) {
             measure(&|| hands::all_in_rayon(&rayon, jobs(), busy))
         }),
     ];
-    contest::run(1, rounds, &mut contestants);
-    report.take("99 % of jobs 5 µs, 1 % 5 ms", "makespan ÷ ideal", &contestants);
+    contest::run(1, bench.rounds, &mut contestants);
+    bench.report.take("99 % of jobs 5 µs, 1 % 5 ms", "makespan ÷ ideal", &contestants);
 }
 
-pub(crate) fn neighbours(report: &mut Report, rounds: usize, workers: usize) {
-    let pool = hands::pool(workers);
-    let tokio = hands::tokio(workers);
+pub(crate) fn neighbours(bench: &mut Bench) {
+    let pool = hands::pool(bench.workers);
+    let tokio = hands::tokio(bench.workers);
     let mut contestants = vec![
         Contestant::new("pool", || {
             // What the function is known for until then.
@@ -77,8 +97,8 @@ pub(crate) fn neighbours(report: &mut Report, rounds: usize, workers: usize) {
             })
         }),
     ];
-    contest::run(1, rounds, &mut contestants);
-    report.take(
+    contest::run(1, bench.rounds, &mut contestants);
+    bench.report.take(
         "400 jobs of 1 µs, one of them 300 ms",
         "ms until the last neighbour's answer",
         &contestants,

@@ -7,25 +7,38 @@ use std::time::Instant;
 use pool::call;
 
 use crate::bare::Echo;
+use crate::contest::Goal::AtMost;
 use crate::contest::{self, Contestant, Goal, median};
-use crate::hands;
 use crate::ipc::TypedEcho;
 use crate::jobs::{nothing, nothing_of};
-use crate::report::Report;
+use crate::{Bench, cores, hands};
 
 /// Round trips in one measurement.
 const TRIPS: usize = 1000;
 
 /// What is asked beside the ping-pong, `spawn_blocking` and procspawn.
-pub(crate) type Goals = (Goal, Option<Goal>, Goal);
+type Goals = (Goal, Option<Goal>, Goal);
 
-pub(crate) fn run(report: &mut Report, work: &str, rounds: usize, workers: usize, goals: Goals) {
+pub(crate) fn free(bench: &mut Bench) {
+    let goals = (AtMost(0.15), Some(AtMost(0.12)), AtMost(0.12));
+    run(bench, "one no-op at a time", goals, true);
+}
+
+pub(crate) fn one_core(bench: &mut Bench) {
+    let goals = (AtMost(1.7), None, AtMost(0.35));
+    cores::on_one(|| run(bench, "one no-op at a time, one core", goals, false));
+}
+
+fn run(bench: &mut Bench, work: &str, goals: Goals, is_free: bool) {
+    let workers = bench.workers;
     let pool = hands::pool(workers);
     let tokio = hands::tokio(workers);
     let rayon = hands::rayon(workers);
     let procspawn = hands::procspawn(workers);
     let ipc = TypedEcho::<u8>::start("ipc small");
     let mut echo = Echo::start();
+    let mut apart = Echo::start();
+    let cores = cores::all();
 
     let mut blocking = Contestant::new("tokio spawn_blocking", || {
         tokio.block_on(async {
@@ -62,8 +75,22 @@ pub(crate) fn run(report: &mut Report, work: &str, rounds: usize, workers: usize
             })
         }),
     ];
-    contest::run(1, rounds, &mut contestants);
-    report.take(work, "p50, µs", &contestants);
+    // Where the system lets two processes that wait for each other share a core, this is what it
+    // takes from one to the other.
+    if is_free && cores.len() > 1 {
+        apart.pin(&cores[1..2]);
+        contestants.push(
+            Contestant::new("std socket ping-pong, a core each", || {
+                cores::pin(None, &cores[..1]);
+                let took = trips(|| apart.round_trip());
+                cores::pin(None, &cores);
+                took
+            })
+            .goal(goals.0),
+        );
+    }
+    contest::run(1, bench.rounds, &mut contestants);
+    bench.report.take(work, "p50, µs", &contestants);
 }
 
 /// The median of many, in microseconds.

@@ -6,11 +6,9 @@ use std::time::{Duration, Instant};
 
 use pool::{JobStatus, Pool, call};
 
-use crate::bare;
 use crate::contest::{self, Contestant, Goal, median};
-use crate::hands;
 use crate::jobs::{nothing, nothing_of, spin, spin_and_say};
-use crate::report::Report;
+use crate::{Bench, bare, hands};
 
 /// Measurements in a round; their median counts.
 const STARTS: usize = 10;
@@ -18,7 +16,7 @@ const STOPS: usize = 3;
 /// How long workers spin before they are ended.
 const SPIN: Duration = Duration::from_millis(10);
 
-pub(crate) fn first_result(report: &mut Report, rounds: usize) {
+pub(crate) fn first_result(bench: &mut Bench) {
     let mut contestants = vec![
         Contestant::new("pool of one, a no-op", || {
             times(STARTS, || {
@@ -33,7 +31,7 @@ pub(crate) fn first_result(report: &mut Report, rounds: usize) {
         Contestant::new("bare spawn to first byte", || {
             times(STARTS, || {
                 let start = Instant::now();
-                let child = bare::first_byte();
+                let child = bare::first_byte("sleep");
                 let took = start.elapsed();
                 bare::end(&mut [child]);
                 took
@@ -52,11 +50,11 @@ pub(crate) fn first_result(report: &mut Report, rounds: usize) {
         })
         .goal(Goal::AtMost(0.58)),
     ];
-    contest::run(1, rounds, &mut contestants);
-    report.take("first result of a new pool", "ms", &contestants);
+    contest::run(1, bench.rounds, &mut contestants);
+    bench.report.take("first result of a new pool", "ms", &contestants);
 }
 
-pub(crate) fn shutdown(report: &mut Report, rounds: usize) {
+pub(crate) fn shutdown(bench: &mut Bench) {
     let mut contestants = vec![
         Contestant::new("pool: shutdown, awaited", || {
             times(STOPS, || {
@@ -73,7 +71,7 @@ pub(crate) fn shutdown(report: &mut Report, rounds: usize) {
         }),
         Contestant::new("bare kill and wait", || {
             times(STOPS, || {
-                let mut children = [(); 2].map(|()| bare::first_byte());
+                let mut children = [(); 2].map(|()| bare::first_byte("spin"));
                 thread::sleep(SPIN);
                 let start = Instant::now();
                 bare::end(&mut children);
@@ -103,8 +101,8 @@ pub(crate) fn shutdown(report: &mut Report, rounds: usize) {
         })
         .goal(Goal::AtMost(0.6)),
     ];
-    contest::run(1, rounds, &mut contestants);
-    report.take("shutdown of two spinning workers", "ms", &contestants);
+    contest::run(1, bench.rounds, &mut contestants);
+    bench.report.take("shutdown of two spinning workers", "ms", &contestants);
 }
 
 /// The median of some, in milliseconds.

@@ -1,0 +1,80 @@
+//! A pool that has nothing to do does nothing: no timer is armed, nobody wakes, no time of a
+//! processor is used, in the host and in the workers.
+//!
+//! Nothing is measured against a clock: what the system counts has to stay what it is, exactly.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::thread;
+use std::time::Duration;
+
+use pool::{JobContext, Pool, call, pool_job, submit};
+use pool_tests::jobs::{self, Death};
+use pool_tests::{Isolation, proc, wait_until};
+
+/// How long it is watched.
+const WATCHED: Duration = Duration::from_secs(10);
+/// Shorter than what a pool waits for at most when something is amiss, and longer than the rest.
+const A_WHILE: Duration = Duration::from_millis(2500);
+
+#[pool_job]
+fn tell(ctx: &JobContext) {
+    ctx.progress(1, 2);
+}
+
+/// Of each thread of the pools: how often it went to sleep, and how long it had a processor, in
+/// nanoseconds.
+fn counts() -> BTreeMap<String, (String, String)> {
+    let me = std::process::id();
+    let mut counts = BTreeMap::new();
+    for pid in [me].into_iter().chain(proc::children(me)) {
+        for task in fs::read_dir(format!("/proc/{pid}/task")).unwrap().flatten() {
+            let read = |file| fs::read_to_string(task.path().join(file)).unwrap_or_default();
+            let name = read("comm").trim().to_owned();
+            // Of the host's threads those of the pools, and no test's.
+            if pid == me && !name.starts_with("pool-") {
+                continue;
+            }
+            let status = read("status");
+            let sleeps = status.lines().find(|line| line.starts_with("voluntary_ctxt_switches"));
+            let ran = read("schedstat").split(' ').next().unwrap_or_default().to_owned();
+            let key = format!("{name} {}", task.path().display());
+            counts.insert(key, (sleeps.unwrap_or_default().to_owned(), ran));
+        }
+    }
+    counts
+}
+
+#[pool::test]
+fn an_idle_pool_arms_no_timer_and_wakes_nobody() {
+    Isolation::new().alone().run(|| {
+        let fresh = Pool::new(2).unwrap();
+        let used = Pool::new(2).unwrap();
+        pool::block_on(fresh.ready()).unwrap();
+        pool::block_on(used.ready()).unwrap();
+        let many: Vec<_> = (0..2000).map(|n| submit!(used => jobs::echo, n)).collect();
+        assert!(many.into_iter().all(|job| job.wait().is_ok()));
+        submit!(used => tell).wait().unwrap();
+        // What had a limit has none left.
+        let call = call!(jobs::echo, 7).timeout(Duration::from_secs(3600)).memory_limit(1 << 40);
+        assert_eq!(used.submit(call.deadline(Duration::from_secs(3600))).wait().unwrap(), 7);
+        submit!(used => jobs::die, Death::Abort).wait().unwrap_err();
+        submit!(used => jobs::echo, 7).wait().unwrap();
+        pool::block_on(used.ready()).unwrap();
+
+        let mut before = counts();
+        wait_until("the pools come to rest", || {
+            let earlier = std::mem::take(&mut before);
+            thread::sleep(A_WHILE);
+            before = counts();
+            before == earlier
+        });
+        assert!(before.keys().filter(|name| name.starts_with("pool-driver")).count() == 2);
+        assert!(before.len() > 6, "four workers and their guards are seen too: {before:?}");
+        thread::sleep(WATCHED);
+        let after = counts();
+        let moved = after.iter().filter(|(name, counts)| before.get(*name) != Some(counts));
+        let moved: Vec<_> = moved.map(|(name, now)| (name, before.get(name), now)).collect();
+        assert!(moved.is_empty() && before.len() == after.len(), "{moved:?}");
+    });
+}
