@@ -3,12 +3,13 @@
 //! ```text
 //!    0  next      seq of the next job that nobody has claimed
 //!   64  cancel    seq + 1 of the job that is asked to stop
-//!  128  reserved  \ of the reply ring, which is not in use yet
+//!  128  reserved  \ of the ring of replies: recorder/ring.rs
 //!  192  committed /
 //!  256  farewell  why the worker left by itself, see [`Farewell`]
 //!  320  progress  one job's progress: recorder/slot.rs
+//! 1536  seen      of the ring again
 //! 4032  log level the most detailed one that the host would take, zero for none
-//! 4096  the reply ring, 64 KiB
+//! 4096  the ring, 64 KiB
 //! ```
 //!
 //! A job is *claimed* when the worker moves `next` past it, and *recalled* when the host moves
@@ -27,6 +28,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::os::{Handle, Mapping};
 
+mod ring;
 mod slot;
 
 pub(crate) use slot::{Report, Reported};
@@ -139,10 +141,22 @@ impl Recorder {
     }
 
     fn word(&self, offset: usize) -> &AtomicU64 {
-        debug_assert!(offset % 8 == 0 && offset < RING && self.0.len() == LEN);
-        // SAFETY: the mapping is page-aligned and `LEN` bytes long, the offset is one of the
-        // constants above, hence aligned and inside. The memory lives as long as `self`, and
-        // both processes access it through atomics only.
+        debug_assert!(offset < RING);
+        self.at(offset)
+    }
+
+    /// The n-th word of the ring.
+    fn ring_word(&self, n: usize) -> &AtomicU64 {
+        debug_assert!(n < RING_LEN / 8);
+        self.at(RING + n % (RING_LEN / 8) * 8)
+    }
+
+    fn at(&self, offset: usize) -> &AtomicU64 {
+        debug_assert!(offset % 8 == 0 && offset < LEN && self.0.len() == LEN);
+        // SAFETY: the mapping is page-aligned and `LEN` bytes long. The offset is one of the
+        // constants of this file or of the ones below it, or was cut to the ring's length: aligned
+        // and inside. The memory lives as long as `self`, and both processes access it through
+        // atomics only.
         unsafe { self.0.address().add(offset).cast::<AtomicU64>().as_ref() }
     }
 }

@@ -13,7 +13,7 @@ use super::cause::{Cause, Trouble};
 use super::cell::{Cell, JobStatus, Manner, Outcome};
 use super::ledger::Ledger;
 use super::link::{Answer, Link, Said};
-use super::news::{Around, Gone, News};
+use super::news::{Around, News};
 use super::seats::{Seat, Seats, Task, take_due};
 use crate::error::JobErrorKind;
 use crate::happening::PoolEvent;
@@ -29,6 +29,8 @@ pub(super) struct Core {
     shares: VecDeque<Arc<Share>>,
     pub(super) ledger: Ledger,
     pub(super) defaults: Terms,
+    /// Links of which jobs were taken back.
+    pub(super) recalled: Vec<Arc<Link>>,
     /// Links that have something to write.
     unflushed: Vec<Arc<Link>>,
     pub(super) trouble: Option<Trouble>,
@@ -42,6 +44,7 @@ impl Core {
         Core {
             seats: Seats::new(config.workers),
             shares: VecDeque::new(),
+            recalled: Vec::new(),
             unflushed: Vec::new(),
             ledger: Ledger::new(config.workers),
             defaults: config.defaults,
@@ -83,16 +86,7 @@ impl Core {
                 }
             }
             News::Launched(link) => {
-                let (slot, pid) = (link.slot(), link.process.id());
-                self.ledger.process_started(slot);
-                let wakers = &mut after.wakers;
-                around.hub.publish(wakers, || PoolEvent::WorkerStarted { slot, pid });
-                let seat = self.seats.get(link.worker);
-                match seat {
-                    Some(seat) if !seat.killed => seat.link = Some(link),
-                    // Told to die before it was born.
-                    Some(_) | None => link.kill(),
-                }
+                self.launched(around, link, after);
             }
             News::Ready(worker) => {
                 self.trouble = None;
@@ -118,6 +112,7 @@ impl Core {
             News::Reaped => self.unreaped = self.unreaped.saturating_sub(1),
             News::Look => {
                 around.look_is_due.store(false, Ordering::SeqCst);
+                self.peek_at_all(around, after);
                 self.scheduler.handle_timeout(around.now());
                 self.act(around, &mut cause, after);
             }
@@ -127,9 +122,11 @@ impl Core {
             }
             News::Shutdown => {
                 self.end_shares(after);
+                self.peek_at_all(around, after);
                 self.handle(around, Event::Shutdown, &mut cause, after);
             }
         }
+        self.peek_at_recalled(around, after);
     }
 
     /// Writes what was put into out-buffers: once for all that was fed.
@@ -217,7 +214,7 @@ impl Core {
         self.handle(around, event, cause, after);
     }
 
-    fn answer(
+    pub(super) fn answer(
         &mut self,
         around: &Around,
         link: &Arc<Link>,
@@ -249,6 +246,7 @@ impl Core {
                 }
                 Event::Progressed { worker }
             }
+            said if said.ends_job() && answer.seq < seat.booked => return Ok(()),
             said => {
                 let task = take_due(&mut seat.window, answer.seq)?;
                 // It may be tried again, and then it waits.
@@ -285,51 +283,6 @@ impl Core {
         Ok(())
     }
 
-    fn gone(&mut self, around: &Around, gone: Gone, after: &mut After) {
-        let Gone { worker, link, exit, detail, in_launch } = gone;
-        if let Some(link) = &link {
-            let (slot, pid) = (link.slot(), link.process.id());
-            around.hub.publish(&mut after.wakers, || PoolEvent::WorkerExited { slot, pid, exit });
-        }
-        let seat = self.seats.get(worker);
-        if let Some((seat, link)) = seat.as_ref().zip(link.as_ref()) {
-            let last = link.recorder.reported();
-            last.map(|last| seat.note_progress(last.seq, last.progress, &mut after.wakers));
-        }
-        let (seq, head) = match seat.and_then(|seat| seat.window.front()) {
-            Some((seq, task)) => (Some(*seq), Some(task.cell.clone())),
-            None => (None, None),
-        };
-        // It may be tried again, and then it waits; else it has its outcome in a moment.
-        if let Some(cell) = &head {
-            cell.set_status(JobStatus::Queued);
-        }
-        let claimed = seq.zip(link.as_ref()).is_some_and(|(seq, link)| link.was_claimed(seq));
-        if in_launch {
-            let killed = self.seats.get(worker).is_some_and(|seat| seat.killed);
-            let overdue = killed.then_some(around.plan.start_timeout);
-            self.trouble = Some(Trouble::new(&detail, exit, overdue, link.as_ref()));
-        }
-        let mut cause = Cause::default();
-        cause.detail = Some(detail.into());
-        if let Some((job, link)) = head.zip(link.as_ref()) {
-            cause.remember(&job, link);
-        }
-        let event = Event::WorkerGone { worker, exit, claimed };
-        self.handle(around, event, &mut cause, after);
-        // A launch that followed has made a new place in the meantime.
-        if let Some(seat) = self.seats.remove(worker) {
-            after.tasks.extend(seat.window.into_iter().map(|(_, task)| task));
-        }
-    }
-
-    fn greeted(&mut self, around: &Around, worker: WorkerId, after: &mut After) {
-        if let Some(link) = self.seats.get(worker).and_then(|seat| seat.link.as_ref()) {
-            let (slot, pid) = (link.slot(), link.process.id());
-            around.hub.publish(&mut after.wakers, || PoolEvent::WorkerReady { slot, pid });
-        }
-    }
-
     fn end_shares(&mut self, after: &mut After) {
         for share in self.shares.drain(..) {
             share.backlog.remove_share(&share);
@@ -337,7 +290,13 @@ impl Core {
         }
     }
 
-    fn handle(&mut self, around: &Around, event: Event, cause: &mut Cause, after: &mut After) {
+    pub(super) fn handle(
+        &mut self,
+        around: &Around,
+        event: Event,
+        cause: &mut Cause,
+        after: &mut After,
+    ) {
         self.scheduler.handle_event(around.now(), event);
         self.act(around, cause, after);
     }
@@ -444,6 +403,7 @@ impl Core {
         let Some(seat) = self.seats.get(worker) else { return 0 };
         let Some(link) = &seat.link else { return 0 };
         let first = link.recall();
+        self.recalled.push(link.clone());
         let kept = seat.window.iter().take_while(|(seq, _)| *seq < first).count();
         let back: VecDeque<_> = seat.window.split_off(kept);
         for (_, task) in back {

@@ -21,7 +21,7 @@ use super::race::{First, race};
 use crate::error::WorkerExit;
 use crate::os;
 use crate::scheduler::WorkerId;
-use crate::wire::{Frame, FrameReader, Hello, ToHost, Welcome, WireFault};
+use crate::wire::{Flags, Frame, FrameReader, Hello, ToHost, Welcome, WireFault};
 
 /// How long a worker may live after it has closed its channel.
 const AFTERLIFE: Duration = Duration::from_millis(20);
@@ -94,6 +94,7 @@ async fn life(host: &Host, worker: WorkerId) {
         is_ready: false,
         asides: 0,
         pokes: Pokes::default(),
+        answered: None,
         records: 0,
     };
     let ended = match race(desk.serve(host, &link), memory::watch(host, &link)).await {
@@ -177,6 +178,8 @@ struct Desk {
     /// reply. One for each frame that was sent, at most.
     asides: u64,
     pokes: Pokes,
+    /// The job that was answered last.
+    answered: Option<u64>,
     /// What jobs have logged, in this turn.
     records: usize,
 }
@@ -297,6 +300,9 @@ impl Desk {
             let Some(frame) = self.reader.next(check).map_err(|fault| fault.to_string())? else {
                 return Ok(());
             };
+            if frame.header.flags.has(Flags::RING) {
+                link.receive(frame.header.frame_len());
+            }
             if self.is_ready {
                 let mut answer = Answer::read(frame).map_err(|fault| fault.to_string())?;
                 match answer.said {
@@ -314,6 +320,10 @@ impl Desk {
                     // Its job goes on, and keeps its limit.
                     Said::Logged(_) => {}
                     Said::Done(_) | Said::Failed(_) | Said::Panicked(_) => {
+                        let seq = answer.seq;
+                        if self.answered.replace(seq).is_some_and(|last| last >= seq) {
+                            return Err(WireFault::Seq { seq }.to_string());
+                        }
                         answer.is_bloated = memory::is_bloated(link, answer.seq);
                     }
                 }

@@ -46,6 +46,8 @@ pub(crate) struct Link {
     pub(super) journal: Option<Journal>,
     /// How many jobs were put into the out-buffer: the seq of the next one.
     sent: AtomicU64,
+    /// Up to where in the recorder's ring the replies have come over the channel.
+    received: AtomicU64,
     out: Mutex<Out>,
     /// What its jobs may have of memory.
     pub(super) limits: Limits,
@@ -190,6 +192,7 @@ impl Link {
             recorder,
             journal,
             sent: AtomicU64::new(0),
+            received: AtomicU64::new(0),
             out: Mutex::default(),
             limits: Limits::default(),
             blocked: Notify::new(),
@@ -325,6 +328,17 @@ impl Link {
     /// How many jobs were sent.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Another frame of the ring, of so many bytes, has come over the channel. By the driver only.
+    pub(super) fn receive(&self, len: usize) {
+        let received = self.received.load(Ordering::Relaxed) + len as u64;
+        self.received.store(received, Ordering::Release);
+    }
+
+    /// Up to where in the recorder's ring the replies have come over the channel.
+    pub(super) fn received(&self) -> u64 {
+        self.received.load(Ordering::Acquire)
     }
 
     /// Whether job `seq` was started, as far as the recorder says.

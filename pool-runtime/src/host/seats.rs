@@ -28,6 +28,10 @@ pub(super) struct Seat {
     pub(super) link: Option<Arc<Link>>,
     /// Jobs handed over and not answered, in order, with their seq.
     pub(super) window: VecDeque<(u64, Task)>,
+    /// Up to where in the worker's ring its replies are booked.
+    pub(super) seen: u64,
+    /// Replies to jobs below this seq are booked, whether they have come over the channel or not.
+    pub(super) booked: u64,
     /// It was told to die: whatever it says from here on is not heard.
     pub(super) killed: bool,
 }
@@ -41,7 +45,8 @@ impl Seats {
 
     /// Makes a place for a new life; what is left of the one before is returned.
     pub(super) fn launch(&mut self, worker: WorkerId) -> Option<Seat> {
-        let seat = Seat { worker, link: None, window: VecDeque::new(), killed: false };
+        let window = VecDeque::new();
+        let seat = Seat { worker, link: None, window, seen: 0, booked: 0, killed: false };
         self.0.get_mut(worker.slot as usize)?.replace(seat)
     }
 
@@ -54,6 +59,12 @@ impl Seats {
     pub(super) fn link(&self, worker: WorkerId) -> Option<&Arc<Link>> {
         let seat = self.0.get(worker.slot as usize)?.as_ref();
         seat.filter(|seat| seat.worker == worker)?.link.as_ref()
+    }
+
+    /// Of workers that have something to do.
+    pub(super) fn links_with_jobs(&self) -> Vec<Arc<Link>> {
+        let busy = self.0.iter().flatten().filter(|seat| !seat.window.is_empty());
+        busy.filter_map(|seat| seat.live_link().cloned()).collect()
     }
 
     /// Ends this very life.

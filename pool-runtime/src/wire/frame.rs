@@ -12,6 +12,10 @@ use std::fmt;
 
 /// Bytes of a header.
 pub(crate) const HEADER_LEN: usize = 16;
+/// Frames in the recorder's ring are whole words.
+const WORD: usize = 8;
+/// Bodies up to this length may lie in the recorder's ring.
+pub(crate) const RING_ROOM: usize = 32 * 1024;
 
 /// What the host says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -90,9 +94,11 @@ impl Kind for ToHost {
 
     fn flags(self) -> Flags {
         match self {
-            ToHost::Done => Flags::BIG.and(Flags::RAW),
-            ToHost::Panicked | ToHost::Failed | ToHost::Log => Flags::BIG,
-            ToHost::Hello | ToHost::Poke | ToHost::Passed | ToHost::Progress => Flags::NONE,
+            ToHost::Done => Flags::BIG.and(Flags::RAW).and(Flags::RING),
+            ToHost::Panicked | ToHost::Failed => Flags::BIG.and(Flags::RING),
+            ToHost::Passed | ToHost::Progress => Flags::RING,
+            ToHost::Log => Flags::BIG,
+            ToHost::Hello | ToHost::Poke => Flags::NONE,
         }
     }
 }
@@ -111,6 +117,8 @@ impl Flags {
     pub(crate) const RAW: Flags = Flags(4);
     /// The body begins with a [`Prelude`](super::Prelude).
     pub(crate) const CTX: Flags = Flags(8);
+    /// It lies in the recorder's ring, too, and has zeroes behind its body up to a whole word.
+    pub(crate) const RING: Flags = Flags(16);
 
     pub(crate) const fn and(self, other: Flags) -> Flags {
         Flags(self.0 | other.0)
@@ -146,6 +154,16 @@ impl<K: Kind> Header<K> {
         bytes
     }
 
+    /// Zeroes behind the body.
+    pub(crate) fn padding(&self) -> usize {
+        if self.flags.has(Flags::RING) { (self.len as usize).wrapping_neg() % WORD } else { 0 }
+    }
+
+    /// Bytes of the whole frame.
+    pub(crate) fn frame_len(&self) -> usize {
+        HEADER_LEN + self.len as usize + self.padding()
+    }
+
     /// Checks everything that can be said of a header by itself.
     pub(crate) fn decode(bytes: &[u8; HEADER_LEN], limit: u64) -> Result<Self, WireFault> {
         let [l0, l1, l2, l3, kind, flags, j0, j1, seq @ ..] = *bytes;
@@ -157,6 +175,9 @@ impl<K: Kind> Header<K> {
         let len = u32::from_le_bytes([l0, l1, l2, l3]);
         if u64::from(len) > limit {
             return Err(WireFault::Length { len: len.into(), limit });
+        }
+        if flags.has(Flags::RING) && len as usize > RING_ROOM {
+            return Err(WireFault::Length { len: len.into(), limit: RING_ROOM as u64 });
         }
         let job = u16::from_le_bytes([j0, j1]);
         Ok(Header { len, kind, flags, job, seq: u64::from_le_bytes(seq) })
@@ -238,5 +259,23 @@ mod tests {
         assert_eq!(decode(bytes), Err(WireFault::Length { len: 101, limit: 100 }));
         bytes[0] = 100;
         assert!(decode(bytes).is_ok());
+        let header = Header {
+            len: RING_ROOM as u32 + 1,
+            kind: ToHost::Done,
+            flags: Flags::RING,
+            job: 0,
+            seq: 0,
+        };
+        assert!(Header::<ToHost>::decode(&header.encode(), u64::MAX).is_err());
+    }
+
+    #[test]
+    fn only_what_lies_in_the_ring_is_padded() {
+        for (len, padding) in [(0, 0), (1, 7), (7, 1), (8, 0), (9, 7)] {
+            let header = Header { len, kind: ToHost::Done, flags: Flags::RING, job: 0, seq: 0 };
+            assert_eq!(header.padding(), padding);
+            assert_eq!(header.frame_len() % 8, 0);
+            assert_eq!(Header { flags: Flags::NONE, ..header }.padding(), 0);
+        }
     }
 }

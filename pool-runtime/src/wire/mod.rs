@@ -8,8 +8,10 @@
 //!    directions, are frames: a header of 16 bytes, then the body.
 //! 3. `Run` frames are numbered from zero (`seq`). A reply carries the number of the job that
 //!    it answers; replies come in the order of their jobs.
-//! 4. Whether a job was started is not said here: both sides see it in the recorder.
-//! 5. `Passed`, `Poke` and `Progress` end no job. A frame that was sent brings at most one of
+//! 4. A reply that is small lies in the recorder's ring as well, and sooner than here; it is padded
+//!    to whole words there and here.
+//! 5. Whether a job was started is not said here: both sides see it in the recorder.
+//! 6. `Passed`, `Poke` and `Progress` end no job. A frame that was sent brings at most one of
 //!    `Passed`, if it was recalled, or `Progress`, right before its reply; a `Poke` comes at most
 //!    once until the host has taken notice of it in the recorder.
 //!
@@ -23,7 +25,7 @@ mod message;
 mod payload;
 mod reader;
 
-pub(crate) use frame::{Flags, HEADER_LEN, Header, ToHost, ToWorker, WireFault};
+pub(crate) use frame::{Flags, HEADER_LEN, Header, RING_ROOM, ToHost, ToWorker, WireFault};
 pub(crate) use handshake::{Hello, WELCOME_LEN, Welcome};
 pub(crate) use message::{MESSAGE_ROOM, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Prelude, Refusal};
 pub(crate) use payload::Payload;

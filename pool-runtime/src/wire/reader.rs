@@ -37,6 +37,23 @@ pub(crate) struct Frame<K> {
     pub(crate) body: Payload,
 }
 
+impl<K: Kind> Frame<K> {
+    /// The first frame of `bytes`, which has to be there as a whole, and what follows it.
+    pub(crate) fn cut(
+        bytes: &[u8],
+        limit: u64,
+        check: impl FnOnce(&Header<K>) -> Result<(), WireFault>,
+    ) -> Result<(Frame<K>, &[u8]), WireFault> {
+        let head = bytes.first_chunk().ok_or(WireFault::Body("header"))?;
+        let header = Header::decode(head, limit)?;
+        check(&header)?;
+        let (frame, rest) =
+            bytes.split_at_checked(header.frame_len()).ok_or(WireFault::Body("frame"))?;
+        let body = Payload::copy_of(&frame[HEADER_LEN..HEADER_LEN + header.len as usize]);
+        Ok((Frame { header, prelude: None, body }, rest))
+    }
+}
+
 /// The state of one direction of a channel.
 pub(crate) struct FrameReader<K> {
     /// Unparsed bytes are `buffer[parsed..]`.
@@ -96,11 +113,12 @@ impl<K: Kind> FrameReader<K> {
         }
         let len = header.len as usize;
         let rest = &self.buffer[self.parsed..];
-        let body = if self.body.is_empty() && rest.len() >= len {
+        let whole = len + header.padding();
+        let body = if self.body.is_empty() && rest.len() >= whole {
             let body = Payload::copy_of(&rest[..len]);
-            self.parsed += len;
+            self.parsed += whole;
             body
-        } else if HEADER_LEN + len <= CHUNK {
+        } else if HEADER_LEN + whole <= CHUNK {
             return Ok(None);
         } else {
             // What lies in the buffer is the body's beginning: it moves over once, and from

@@ -1,5 +1,10 @@
 //! The way back to the host: replies, and what is said beside them by any thread of a job.
 //!
+//! A reply is put into the recorder's ring, and there it counts: the host can see it. It goes over
+//! the channel later, together with others: when there is nothing else to do, when they are many
+//! or the oldest has waited for long, and before a job that may take long. A large reply goes at
+//! once, and so does one of a job that has logged: what it said comes first.
+//!
 //! One frame is written at a time. A reply waits until the channel takes it, as long as that may
 //! be. What is said beside it (a record of something that was logged) waits a moment at most: it
 //! goes into a backlog, and whoever holds the channel writes it. While the host does not read, or
@@ -13,18 +18,22 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::context::CancelWatch;
 use crate::os::{self, ChannelEnd};
-use crate::recorder::Farewell;
+use crate::recorder::{Farewell, Recorder};
 use crate::trace;
-use crate::wire::{BIG, Flags, HEADER_LEN, Header, ToHost};
+use crate::wire::{BIG, Flags, HEADER_LEN, Header, RING_ROOM, ToHost};
 
 /// No job is running.
 const NO_SEQ: u64 = u64::MAX;
 /// Bytes of records that wait to be written.
 const BACKLOG: usize = 256 * 1024;
+/// Replies that are held back, in bytes at most, before one more.
+const BATCH: usize = 8 * 1024;
+/// How long a reply is held back while there are other jobs to run.
+const HELD_BACK: Duration = Duration::from_micros(100);
 /// How long a thread that logs waits for a host that does not read.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -36,6 +45,8 @@ pub(super) struct Outbox {
     /// The job that runs now. Changes under the lock of the backlog, so that nothing is said of a
     /// job behind its reply.
     running: AtomicU64,
+    /// It has logged something.
+    has_logged: AtomicBool,
     /// Held while something is written.
     gate: Mutex<Gate>,
     backlog: Mutex<Backlog>,
@@ -53,6 +64,17 @@ struct Gate {
     written: usize,
     /// The host did not read when it was last tried.
     is_stuck: bool,
+    batch: Batch,
+}
+
+/// Replies that are in the ring and not on the channel yet.
+#[derive(Default)]
+struct Batch {
+    frames: Vec<u8>,
+    /// Where the ring's next frame begins.
+    end: u64,
+    /// When the oldest was put there.
+    since: Option<Instant>,
 }
 
 #[derive(Default)]
@@ -77,6 +99,7 @@ impl Outbox {
             watch: watch.clone(),
             pid: std::process::id(),
             running: AtomicU64::new(NO_SEQ),
+            has_logged: AtomicBool::new(false),
             gate: Mutex::default(),
             backlog: Mutex::default(),
             poke: AtomicBool::new(false),
@@ -94,6 +117,7 @@ impl Outbox {
 
     /// A job runs from here on.
     pub(super) fn begin(&self, seq: u64) {
+        self.has_logged.store(false, Ordering::Relaxed);
         self.running.store(seq, Ordering::Release);
     }
 
@@ -103,6 +127,7 @@ impl Outbox {
         let seq = self.running.swap(NO_SEQ, Ordering::AcqRel);
         let dropped = std::mem::take(&mut backlog.dropped);
         if dropped > 0 {
+            self.has_logged.store(true, Ordering::Relaxed);
             push_frame(&mut backlog.frames, seq, &trace::dropped(dropped));
         }
     }
@@ -112,7 +137,7 @@ impl Outbox {
         Some(self.running.load(Ordering::Acquire)).filter(|seq| *seq != NO_SEQ)
     }
 
-    /// Writes a reply, behind all that was said before it.
+    /// Says a reply, behind all that was said before it. It may be [held back](Self::write_replies).
     pub(super) fn send(
         &self,
         kind: ToHost,
@@ -123,14 +148,51 @@ impl Outbox {
     ) -> Result<(), Farewell> {
         // Below 4 GiB: outputs are held to `max_payload`, texts are cut.
         let len = body.len() as u32;
-        let flags = flags.and_if(body.len() > BIG, Flags::BIG);
+        let fits = body.len() <= RING_ROOM && !self.has_logged.load(Ordering::Relaxed);
+        let flags = flags.and_if(body.len() > BIG, Flags::BIG).and_if(fits, Flags::RING);
         let header = Header { len, kind, flags, job: took, seq };
         let mut gate = self.gate();
-        let written = self.write_rest(&mut gate);
-        let written = written.and_then(|()| self.channel.write_all(&header.encode(), body));
+        let written = if fits {
+            gate.batch.put(&self.watch.recorder, &header, body);
+            if gate.batch.frames.len() < BATCH { Ok(()) } else { self.write_rest(&mut gate) }
+        } else {
+            let written = self.write_rest(&mut gate);
+            written.and_then(|()| self.channel.write_all(&header.encode(), body))
+        };
         drop(gate);
         // The channel is lost; or the host is gone, which the guard is about to notice.
         written.map_err(|_| Farewell::ChannelLost)
+    }
+
+    /// Writes the replies that were held back, unless the host has seen them.
+    pub(super) fn write_replies(&self) -> Result<(), Farewell> {
+        let mut gate = self.gate();
+        match self.is_due(&gate) {
+            true => self.write_rest(&mut gate).map_err(|_| Farewell::ChannelLost),
+            false => Ok(()),
+        }
+    }
+
+    /// The same once the oldest was held back for long enough. `now`: it is that late.
+    pub(super) fn write_old_replies(&self, now: Instant) -> Result<(), Farewell> {
+        let mut gate = self.gate();
+        if gate.batch.frames.is_empty() {
+            return Ok(());
+        }
+        let since = *gate.batch.since.get_or_insert(now);
+        if now.saturating_duration_since(since) < HELD_BACK {
+            return Ok(());
+        }
+        gate.batch.since = Some(now);
+        match self.is_due(&gate) {
+            true => self.write_rest(&mut gate).map_err(|_| Farewell::ChannelLost),
+            false => Ok(()),
+        }
+    }
+
+    /// There are replies that the host has not seen.
+    fn is_due(&self, gate: &Gate) -> bool {
+        !gate.batch.frames.is_empty() && !self.watch.recorder.is_seen(gate.batch.end)
     }
 
     /// The job is over: writes what it has said last of its progress, if anything.
@@ -232,6 +294,7 @@ impl Outbox {
     fn put(&self, body: &[u8]) -> Result<(), MutexGuard<'_, Backlog>> {
         let mut backlog = self.backlog();
         let Some(seq) = self.running() else { return Ok(()) };
+        self.has_logged.store(true, Ordering::Relaxed);
         if backlog.frames.len() + body.len() > BACKLOG {
             return Err(backlog);
         }
@@ -300,10 +363,16 @@ impl Outbox {
 
 impl Gate {
     /// Takes all that waits, behind what is left of what was taken before; if that is much, it
-    /// goes first.
+    /// goes first. What was logged last is of a later job than the replies.
     fn take_from(&mut self, backlog: &mut Backlog) {
         self.rest.drain(..self.written);
         self.written = 0;
+        self.batch.since = None;
+        if self.rest.is_empty() {
+            std::mem::swap(&mut self.rest, &mut self.batch.frames);
+        } else {
+            self.rest.append(&mut self.batch.frames);
+        }
         if self.rest.is_empty() {
             std::mem::swap(&mut self.rest, &mut backlog.frames);
         } else if self.rest.len() + backlog.frames.len() <= BACKLOG {
@@ -319,6 +388,18 @@ impl Gate {
 
     fn patience(&self) -> Duration {
         if self.is_stuck { Duration::ZERO } else { PATIENCE }
+    }
+}
+
+impl Batch {
+    /// Puts a frame into the ring, and keeps it to be written.
+    fn put(&mut self, recorder: &Recorder, header: &Header<ToHost>, body: &[u8]) {
+        let begin = self.frames.len();
+        self.frames.extend_from_slice(&header.encode());
+        self.frames.extend_from_slice(body);
+        self.frames.resize(begin + header.frame_len(), 0);
+        recorder.put(self.end, &self.frames[begin..]);
+        self.end += header.frame_len() as u64;
     }
 }
 
@@ -366,6 +447,18 @@ mod tests {
         Header { len: len as u32, kind, flags, job: 0, seq: 0 }
     }
 
+    fn reply(outbox: &Outbox, seq: u64, body: &[u8]) {
+        outbox.send(ToHost::Done, Flags::NONE, seq, 0, body).unwrap();
+    }
+
+    fn read_reply(host: &ChannelEnd, seq: u64, body: &[u8]) {
+        let header = read_header(host);
+        assert_eq!((header.kind, header.seq), (ToHost::Done, seq));
+        let mut bytes = read(host, header.frame_len() - HEADER_LEN);
+        bytes.truncate(header.len as usize);
+        assert!(bytes == body);
+    }
+
     fn read_header(host: &ChannelEnd) -> Header<ToHost> {
         Header::decode(read(host, HEADER_LEN).first_chunk().unwrap(), 1 << 30).unwrap()
     }
@@ -383,17 +476,68 @@ mod tests {
         outbox.try_poke();
         assert!(outbox.is_poke_due() && !outbox.poke(false));
         thread::scope(|scope| {
-            scope.spawn(|| outbox.send(ToHost::Done, Flags::NONE, 0, 0, b"and a reply").unwrap());
+            scope.spawn(|| {
+                reply(&outbox, 0, b"and a reply");
+                outbox.write_replies().unwrap();
+            });
             for _ in 0..pokes {
                 assert_eq!(read_header(&host), frame(ToHost::Poke, 0));
             }
-            assert_eq!(read_header(&host), frame(ToHost::Done, 11));
-            assert_eq!(read(&host, 11), b"and a reply");
+            read_reply(&host, 0, b"and a reply");
         });
         assert!(!outbox.is_poke_due());
         outbox.try_poke();
-        outbox.send(ToHost::Done, Flags::NONE, 0, 0, b"").unwrap();
-        assert_eq!(read_header(&host), frame(ToHost::Done, 0));
+        reply(&outbox, 1, b"");
+        outbox.write_replies().unwrap();
+        read_reply(&host, 1, b"");
+    }
+
+    #[test]
+    fn replies_are_in_the_ring_at_once_and_on_the_channel_together() {
+        let (host_side, file) = Recorder::create().unwrap();
+        let watch = CancelWatch::new(Recorder::open(&file).unwrap(), Nudge::new().unwrap());
+        let (channel, host) = ChannelEnd::pair_for_tests().unwrap();
+        let outbox = Outbox::new(Arc::new(channel), &Arc::new(watch));
+        let bodies: [&[u8]; 4] = [b"", b"one", &[2; 1000], &[3; RING_ROOM]];
+        for (seq, body) in bodies.iter().enumerate() {
+            reply(&outbox, seq as u64, body);
+            assert!(host_side.has_news(0));
+        }
+        // The last one was too much to be held back, and a large one goes by itself.
+        let large = [4; RING_ROOM + 1];
+        thread::scope(|scope| {
+            scope.spawn(|| reply(&outbox, 4, &large));
+            bodies.iter().enumerate().for_each(|(seq, body)| read_reply(&host, seq as u64, body));
+            read_reply(&host, 4, &large);
+        });
+        // What was seen is not waited for.
+        reply(&outbox, 5, b"seen");
+        let end = outbox.gate().batch.end;
+        host_side.see(end);
+        outbox.write_replies().unwrap();
+        assert_eq!(outbox.gate().batch.frames.len(), HEADER_LEN + 8);
+        reply(&outbox, 6, b"");
+        outbox.write_replies().unwrap();
+        read_reply(&host, 5, b"seen");
+        read_reply(&host, 6, b"");
+    }
+
+    #[test]
+    fn a_reply_comes_behind_what_its_job_has_logged_and_before_the_next_ones() {
+        let (outbox, host) = outbox();
+        reply(&outbox, 0, b"first");
+        outbox.begin(1);
+        outbox.log(b"a record");
+        outbox.end();
+        reply(&outbox, 1, b"second");
+        read_reply(&host, 0, b"first");
+        let header = read_header(&host);
+        assert_eq!((header.kind, header.seq), (ToHost::Log, 1));
+        assert_eq!(read(&host, 8), b"a record");
+        // At once: nobody asked for it.
+        let header = read_header(&host);
+        assert_eq!((header.kind, header.flags, header.seq), (ToHost::Done, Flags::NONE, 1));
+        assert_eq!(read(&host, 6), b"second");
     }
 
     #[test]

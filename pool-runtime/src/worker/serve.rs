@@ -1,11 +1,14 @@
 //! One thread: read a frame, claim the job, run it, reply. Panics end here.
 //!
+//! Replies are held back while there is more to do; they are written before this thread waits for
+//! anything, and before a job that may take long.
+//!
 //! A job is claimed after its header if it is large (its body is still on the way), else after
 //! its body; a job that cannot be claimed was taken back by the host, and is passed over. The
 //! host hears of that by a `Passed`, so it knows that this worker is awake.
 
 use std::any::Any;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::future::Future;
 use std::io::Write as _;
 use std::pin::Pin;
@@ -36,6 +39,8 @@ pub(super) struct Worker {
     /// For async jobs; made at the first of them.
     runtime: OnceCell<Runtime>,
     states: StateStore,
+    /// When the last job ended, if nothing was waited for since.
+    clock: Cell<Option<Instant>>,
 }
 
 /// Why a worker serves no longer.
@@ -60,7 +65,7 @@ impl Worker {
         welcome: Welcome,
     ) -> Self {
         let (runtime, states) = (OnceCell::new(), StateStore::default());
-        Worker { outbox, watch, table, welcome, runtime, states }
+        Worker { outbox, watch, table, welcome, runtime, states, clock: Cell::new(None) }
     }
 
     /// Hands over a panic report where the process is about to abort.
@@ -73,6 +78,7 @@ impl Worker {
                 let sent = sent.and_then(|()| {
                     outbox.send(ToHost::Panicked, Flags::NONE, seq, 0, &report.encode())
                 });
+                let sent = sent.and_then(|()| outbox.write_replies());
                 if let Err(farewell) = sent {
                     outbox.part(farewell);
                 }
@@ -121,11 +127,17 @@ impl Worker {
                     ToWorker::Shutdown => return Over::Told,
                     ToWorker::Welcome => return Over::Broken(Farewell::Confused),
                 },
-                Ok(None) => match frames.fill(&mut &*channel) {
-                    Ok(0) => return Over::HostGone,
-                    Ok(_) => {}
-                    Err(_) => return Over::Broken(Farewell::ChannelLost),
-                },
+                Ok(None) => {
+                    if let Err(farewell) = self.outbox.write_replies() {
+                        return Over::Broken(farewell);
+                    }
+                    self.clock.set(None);
+                    match frames.fill(&mut &*channel) {
+                        Ok(0) => return Over::HostGone,
+                        Ok(_) => {}
+                        Err(_) => return Over::Broken(Farewell::ChannelLost),
+                    }
+                }
                 Err(_) => return Over::Broken(Farewell::Confused),
             }
         }
@@ -137,7 +149,11 @@ impl Worker {
         prelude: Option<Prelude>,
         body: Vec<u8>,
     ) -> Result<(), Farewell> {
-        let started = Instant::now();
+        if header.flags.has(Flags::FLUSH) {
+            self.outbox.write_replies()?;
+        }
+        // One look at the clock serves as an end and as a beginning.
+        let started = self.clock.take().unwrap_or_else(Instant::now);
         let (Some(prelude), Some(job)) = (prelude, self.table.entry(header.job)) else {
             return Err(Farewell::Confused);
         };
@@ -164,9 +180,12 @@ impl Worker {
             os::flush_c_stdout();
         }
         self.outbox.end();
-        let took = coarse::encode(started.elapsed());
+        let ended = Instant::now();
+        self.clock.set(Some(ended));
+        let took = coarse::encode(ended.saturating_duration_since(started));
         self.outbox.conclude(header.seq)?;
-        self.reply(header.seq, took, outcome)
+        self.reply(header.seq, took, outcome)?;
+        self.outbox.write_old_replies(ended)
     }
 
     /// What jobs log goes the way of their replies, as far as the host takes it by now. On a thread

@@ -1,0 +1,76 @@
+//! A worker's life as the core sees it: it was launched, has greeted, is gone.
+
+use std::sync::Arc;
+
+use super::act::Core;
+use super::after::After;
+use super::cause::{Cause, Trouble};
+use super::cell::JobStatus;
+use super::link::Link;
+use super::news::{Around, Gone};
+use crate::happening::PoolEvent;
+use crate::scheduler::{Event, WorkerId};
+
+impl Core {
+    /// Its process is there.
+    pub(super) fn launched(&mut self, around: &Around, link: Arc<Link>, after: &mut After) {
+        let (slot, pid) = (link.slot(), link.process.id());
+        self.ledger.process_started(slot);
+        around.hub.publish(&mut after.wakers, || PoolEvent::WorkerStarted { slot, pid });
+        match self.seats.get(link.worker) {
+            Some(seat) if !seat.killed => seat.link = Some(link),
+            // Told to die before it was born.
+            Some(_) | None => link.kill(),
+        }
+    }
+
+    /// It can run jobs.
+    pub(super) fn greeted(&mut self, around: &Around, worker: WorkerId, after: &mut After) {
+        if let Some(link) = self.seats.get(worker).and_then(|seat| seat.link.as_ref()) {
+            let (slot, pid) = (link.slot(), link.process.id());
+            around.hub.publish(&mut after.wakers, || PoolEvent::WorkerReady { slot, pid });
+        }
+    }
+
+    /// It has ended, and all that it said was read.
+    pub(super) fn gone(&mut self, around: &Around, gone: Gone, after: &mut After) {
+        let Gone { worker, link, exit, detail, in_launch } = gone;
+        if let Some(link) = &link {
+            let (slot, pid) = (link.slot(), link.process.id());
+            around.hub.publish(&mut after.wakers, || PoolEvent::WorkerExited { slot, pid, exit });
+        }
+        if let Some(link) = &link {
+            self.peek_at_the_end(around, link, after);
+        }
+        let seat = self.seats.get(worker);
+        if let Some((seat, link)) = seat.as_ref().zip(link.as_ref()) {
+            let last = link.recorder.reported();
+            last.map(|last| seat.note_progress(last.seq, last.progress, &mut after.wakers));
+        }
+        let (seq, head) = match seat.and_then(|seat| seat.window.front()) {
+            Some((seq, task)) => (Some(*seq), Some(task.cell.clone())),
+            None => (None, None),
+        };
+        // It may be tried again, and then it waits; else it has its outcome in a moment.
+        if let Some(cell) = &head {
+            cell.set_status(JobStatus::Queued);
+        }
+        let claimed = seq.zip(link.as_ref()).is_some_and(|(seq, link)| link.was_claimed(seq));
+        if in_launch {
+            let killed = self.seats.get(worker).is_some_and(|seat| seat.killed);
+            let overdue = killed.then_some(around.plan.start_timeout);
+            self.trouble = Some(Trouble::new(&detail, exit, overdue, link.as_ref()));
+        }
+        let mut cause = Cause::default();
+        cause.detail = Some(detail.into());
+        if let Some((job, link)) = head.zip(link.as_ref()) {
+            cause.remember(&job, link);
+        }
+        let event = Event::WorkerGone { worker, exit, claimed };
+        self.handle(around, event, &mut cause, after);
+        // A launch that followed has made a new place in the meantime.
+        if let Some(seat) = self.seats.remove(worker) {
+            after.tasks.extend(seat.window.into_iter().map(|(_, task)| task));
+        }
+    }
+}

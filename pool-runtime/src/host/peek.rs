@@ -1,0 +1,90 @@
+//! Replies that lie in a worker's ring and have not come over its channel yet.
+//!
+//! They count already, so they are booked whenever it matters what the worker has done: before
+//! time is up for a job, before the pool is shut down, when jobs are taken back, after a death.
+//! When the same replies come over the channel later on, they are passed over.
+
+use std::sync::Arc;
+
+use super::act::Core;
+use super::after::After;
+use super::link::{Answer, Link};
+use super::news::Around;
+use crate::wire::{Frame, ToHost, WireFault};
+
+impl Core {
+    /// Books what any worker has answered.
+    pub(super) fn peek_at_all(&mut self, around: &Around, after: &mut After) {
+        for link in self.seats.links_with_jobs() {
+            self.peek(around, &link, after);
+        }
+    }
+
+    /// Books what those have answered of which jobs were taken back.
+    pub(super) fn peek_at_recalled(&mut self, around: &Around, after: &mut After) {
+        while let Some(link) = self.recalled.pop() {
+            self.peek(around, &link, after);
+        }
+    }
+
+    /// Books what one worker has answered.
+    pub(super) fn peek(&mut self, around: &Around, link: &Arc<Link>, after: &mut After) {
+        // What a job has printed comes before its end, and so does the last look at its memory:
+        // the driver sees to both when it reads the reply.
+        if link.journal.is_none() && link.limits.first().is_none() {
+            self.peek_at_the_end(around, link, after);
+        }
+    }
+
+    /// The same when nothing more comes over the channel.
+    pub(super) fn peek_at_the_end(&mut self, around: &Around, link: &Arc<Link>, after: &mut After) {
+        let Some(seat) = self.seats.get(link.worker).filter(|seat| !seat.killed) else { return };
+        if seat.window.is_empty() {
+            return;
+        }
+        let from = seat.seen.max(link.received());
+        let Some(bytes) = link.recorder.peek(from) else { return };
+        if let Err(fault) = self.book(around, link, from, &bytes, after) {
+            link.condemn(fault.to_string());
+        }
+    }
+
+    /// Books the frames in `bytes`, the first of which is at offset `at` of the ring.
+    fn book(
+        &mut self,
+        around: &Around,
+        link: &Arc<Link>,
+        at: u64,
+        bytes: &[u8],
+        after: &mut After,
+    ) -> Result<(), WireFault> {
+        let (mut at, mut bytes) = (at, bytes);
+        while !bytes.is_empty() {
+            let limit = around.plan.max_payload;
+            let check = |header: &_| Answer::check(header, link.sent(), limit);
+            let (frame, rest) =
+                Frame::<ToHost>::cut(bytes, limit.max(super::link::TEXT_ROOM), check)?;
+            at += (bytes.len() - rest.len()) as u64;
+            bytes = rest;
+            let answer = Answer::read(frame)?;
+            let (seq, ends_job) = (answer.seq, answer.said.ends_job());
+            let Some(seat) = self.seats.get(link.worker) else { return Ok(()) };
+            let due = seat.window.front().map(|&(seq, _)| seq);
+            if ends_job && due.is_none_or(|due| seq < due) {
+                // Booked already.
+            } else if ends_job && due.is_some_and(|due| seq > due) {
+                // Those before it have come over the channel, and are on their way here.
+                return Ok(());
+            } else {
+                self.answer(around, link, answer, after)?;
+            }
+            let Some(seat) = self.seats.get(link.worker) else { return Ok(()) };
+            if ends_job {
+                seat.booked = seat.booked.max(seq + 1);
+            }
+            seat.seen = at;
+            link.recorder.see(at);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,245 @@
+//! The ring of replies: what the worker has answered, for the host to look at whenever it wants.
+//!
+//! ```text
+//!  128  reserved   up to where the worker may be writing
+//!  192  committed  up to where everything is written
+//! 1536  seen       up to where the host has booked what it found there
+//! 4096  the bytes, 64 KiB; offsets count on and on, and wrap in here
+//! ```
+//!
+//! A reply is *put* here before it goes over the channel, perhaps much later and together with
+//! others. So it counts from the moment that it is committed: the host *peeks* when it has to
+//! know (a death, a recall, a timeout), and when somebody waits for this very reply.
+//!
+//! 1. The worker stores `reserved`, then (release fence) the bytes, then `committed` (release).
+//! 2. The host loads `committed` (acquire), copies, then (acquire fence) loads `reserved`: the
+//!    copy counts only if what may have been written meanwhile is still no full round ahead of
+//!    its beginning. To load `committed` again instead is not enough: the bytes of the next
+//!    frame are written before that changes.
+//! 3. The worker overwrites only what it has written to the channel: what a peek finds gone is
+//!    on its way there.
+
+use std::sync::atomic::{Ordering, fence};
+
+use super::{RING_LEN, Recorder};
+
+const RESERVED: usize = 128;
+const COMMITTED: usize = 192;
+const SEEN: usize = 1536;
+const WORD: usize = 8;
+
+/// A word that the ring's two sides share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Reserved,
+    Committed,
+    /// The n-th of the ring itself.
+    Ring(usize),
+}
+
+/// Memory that both sides see: the recorder, or a model of it.
+pub(super) trait Memory {
+    /// Bytes of the ring.
+    const LEN: u64;
+
+    fn load(&self, place: Place, order: Ordering) -> u64;
+    fn store(&self, place: Place, value: u64, order: Ordering);
+    fn fence(&self, order: Ordering);
+}
+
+/// The number of the word that offset `at` lies in.
+fn word_of<M: Memory>(at: u64) -> usize {
+    (at % M::LEN) as usize / WORD
+}
+
+/// Worker: writes a frame of whole words at offset `at`, which is where the last one ended.
+pub(super) fn put<M: Memory>(memory: &M, at: u64, frame: &[u8]) {
+    debug_assert!(at % WORD as u64 == 0 && frame.len() % WORD == 0);
+    let end = at + frame.len() as u64;
+    memory.store(Place::Reserved, end, Ordering::Relaxed);
+    // Whoever sees one of the bytes sees this number, too.
+    memory.fence(Ordering::Release);
+    for (n, bytes) in frame.chunks_exact(WORD).enumerate() {
+        let mut word = [0; WORD];
+        word.copy_from_slice(bytes);
+        let place = Place::Ring(word_of::<M>(at + (n * WORD) as u64));
+        memory.store(place, u64::from_le_bytes(word), Ordering::Relaxed);
+    }
+    memory.store(Place::Committed, end, Ordering::Release);
+}
+
+/// Host: a copy of all that is committed from offset `from` on. `None` if that is nothing, is
+/// overwritten already, or cannot be.
+pub(super) fn peek<M: Memory>(memory: &M, from: u64) -> Option<Vec<u8>> {
+    let committed = memory.load(Place::Committed, Ordering::Acquire);
+    let len = committed.checked_sub(from).filter(|len| (1..=M::LEN).contains(len))?;
+    let words = len / WORD as u64;
+    let words = (0..words).map(|n| from + n * WORD as u64);
+    let bytes = words
+        .map(|at| memory.load(Place::Ring(word_of::<M>(at)), Ordering::Relaxed))
+        .flat_map(u64::to_le_bytes)
+        .collect();
+    // The number is looked at after all that was copied.
+    memory.fence(Ordering::Acquire);
+    let reserved = memory.load(Place::Reserved, Ordering::Relaxed);
+    (reserved.wrapping_sub(from) <= M::LEN).then_some(bytes)
+}
+
+impl Memory for Recorder {
+    const LEN: u64 = RING_LEN as u64;
+
+    fn load(&self, place: Place, order: Ordering) -> u64 {
+        match place {
+            Place::Reserved => self.word(RESERVED).load(order),
+            Place::Committed => self.word(COMMITTED).load(order),
+            Place::Ring(n) => self.ring_word(n).load(order),
+        }
+    }
+
+    fn store(&self, place: Place, value: u64, order: Ordering) {
+        match place {
+            Place::Reserved => self.word(RESERVED).store(value, order),
+            Place::Committed => self.word(COMMITTED).store(value, order),
+            Place::Ring(n) => self.ring_word(n).store(value, order),
+        }
+    }
+
+    fn fence(&self, order: Ordering) {
+        fence(order);
+    }
+}
+
+impl Recorder {
+    /// Worker: puts a frame of whole words into the ring at offset `at`, the end of the last one.
+    /// What lies a round before its end must be on the channel.
+    pub(crate) fn put(&self, at: u64, frame: &[u8]) {
+        put(self, at, frame);
+    }
+
+    /// Host: a copy of the frames from offset `from` on, if there are any.
+    pub(crate) fn peek(&self, from: u64) -> Option<Vec<u8>> {
+        peek(self, from)
+    }
+
+    /// Host: whether there may be something beyond offset `from`.
+    #[cfg(test)]
+    pub(crate) fn has_news(&self, from: u64) -> bool {
+        self.word(COMMITTED).load(Ordering::Acquire) > from
+    }
+
+    /// Host: everything below offset `to` is booked.
+    pub(crate) fn see(&self, to: u64) {
+        self.word(SEEN).store(to, Ordering::Release);
+    }
+
+    /// Worker: whether everything below offset `to` was booked without the channel.
+    pub(crate) fn is_seen(&self, to: u64) -> bool {
+        self.word(SEEN).load(Ordering::Acquire) >= to
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicBool;
+    use std::thread;
+
+    use super::*;
+
+    fn both_sides() -> (Recorder, Recorder) {
+        let (host, file) = Recorder::create().unwrap();
+        let worker = Recorder::open(&file).unwrap();
+        (host, worker)
+    }
+
+    #[test]
+    fn what_was_put_is_seen_from_any_frame_on() {
+        let (host, worker) = both_sides();
+        assert_eq!(host.peek(0), None);
+        worker.put(0, &[1; 16]);
+        worker.put(16, &[2; 8]);
+        assert_eq!(host.peek(0).unwrap(), [[1; 8], [1; 8], [2; 8]].concat());
+        assert_eq!(host.peek(16).unwrap(), [2; 8]);
+        assert_eq!(host.peek(24), None);
+        assert!(host.has_news(16) && !host.has_news(24));
+    }
+
+    #[test]
+    fn the_ring_wraps_and_what_is_overwritten_is_not_shown() {
+        let (host, worker) = both_sides();
+        let len = RING_LEN as u64;
+        let mut at = 0;
+        while at < len + 800 {
+            worker.put(at, &[(at / 800) as u8; 800]);
+            at += 800;
+        }
+        assert_eq!(host.peek(0), None);
+        let from = at - len;
+        assert_eq!(host.peek(from).map(|bytes| bytes.len()), Some(RING_LEN));
+        assert_eq!(host.peek(at - 800).unwrap(), [((at - 800) / 800) as u8; 800]);
+    }
+
+    #[test]
+    fn rubbish_in_its_words_does_no_harm() {
+        let (host, worker) = both_sides();
+        for committed in [u64::MAX, RING_LEN as u64 + 1, 7, 12, 1 << 40] {
+            worker.word(COMMITTED).store(committed, Ordering::Release);
+            for from in [0, 8, RING_LEN as u64, 1 << 40] {
+                for reserved in [0, committed, u64::MAX] {
+                    worker.word(RESERVED).store(reserved, Ordering::Release);
+                    let copy = host.peek(from);
+                    assert!(copy.is_none_or(|copy| copy.len() <= RING_LEN));
+                }
+            }
+        }
+    }
+
+    /// A frame of `words` words that all say which one it is.
+    fn stamped(at: u64, words: usize) -> Vec<u8> {
+        at.to_le_bytes().repeat(words)
+    }
+
+    #[test]
+    fn a_copy_that_was_overwritten_meanwhile_does_not_count() {
+        let (host, worker) = both_sides();
+        let is_over = AtomicBool::new(false);
+        thread::scope(|scope| {
+            scope.spawn(|| {
+                let (mut at, mut n) = (0, 0);
+                while !is_over.load(Ordering::Acquire) && n < 20_000_000 {
+                    let words = 1 + n % 97;
+                    worker.put(at, &stamped(at, words));
+                    at += (words * WORD) as u64;
+                    n += 1;
+                }
+            });
+            let (mut from, mut copies) = (0, 0);
+            while copies < 200 {
+                if !host.has_news(from) {
+                    continue;
+                }
+                let Some(bytes) = host.peek(from) else {
+                    // A full round behind: begin where the writer is now.
+                    from = host.word(COMMITTED).load(Ordering::Acquire);
+                    continue;
+                };
+                let mut at = from;
+                let mut stamp = from;
+                for word in bytes.chunks_exact(WORD) {
+                    let word = u64::from_le_bytes(word.try_into().unwrap());
+                    // A word says where its frame began: here, or before.
+                    if word != stamp {
+                        assert_eq!(word, at, "a torn copy");
+                        stamp = at;
+                    }
+                    at += WORD as u64;
+                }
+                copies += 1;
+                // Near the writer's heels, and sometimes nearly a round behind it.
+                if copies % 3 == 0 {
+                    from = at;
+                }
+            }
+            is_over.store(true, Ordering::Release);
+        });
+    }
+}
