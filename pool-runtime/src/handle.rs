@@ -174,6 +174,7 @@ impl<T> Future for JobHandle<T> {
     type Output = Result<T, JobError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        self.cell.look_for_outcome();
         self.cell.poll_outcome(cx).map(|outcome| self.decode(outcome))
     }
 }

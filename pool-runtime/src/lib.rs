@@ -146,6 +146,7 @@ mod recorder;
 mod registry;
 mod reporter;
 mod scheduler;
+mod spin;
 mod state;
 mod stats;
 mod stream;

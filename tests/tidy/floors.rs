@@ -31,7 +31,7 @@ const HOUSE: &[Room] = &[
     Room { name: "mind", modules: &["scheduler"], below: &["words"], crates: &[] },
     Room {
         name: "hands",
-        modules: &["os", "recorder"],
+        modules: &["os", "recorder", "spin"],
         below: &["words", "wire"],
         crates: &["interprocess", "rustix", "libc", "windows_sys"],
     },

@@ -39,6 +39,15 @@ pub(super) struct Core {
     reaps: bool,
 }
 
+/// What a worker is given.
+struct Errand {
+    task: Task,
+    prelude: Prelude,
+    /// It writes its replies before it begins.
+    prompt: bool,
+    memory_limit: Option<u64>,
+}
+
 impl Core {
     pub(super) fn new(config: Config) -> Core {
         Core {
@@ -101,6 +110,7 @@ impl Core {
                     }
                 }
             }
+            News::Replies(link) => self.peek(around, &link, after),
             News::OverMemory(link, seq) => {
                 let worker = link.worker;
                 let runs = |seat: &mut Seat| seat.window.front().is_some_and(|head| head.0 == seq);
@@ -305,13 +315,14 @@ impl Core {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
                 Action::Launch { worker } => self.launch(worker, after),
-                // Workers hold no replies back yet, so all jobs are as `prompt` as they can be.
-                Action::Assign { worker, job, attempt, remaining, memory_limit, first, .. } => {
+                Action::Assign { worker, job, attempt, remaining, memory_limit, first, prompt } => {
                     if first {
                         after.permits += job.cell.release_permit();
                     }
                     let prelude = Prelude { id: job.cell.subject.id, attempt, remaining };
-                    self.assign(around, worker, job, prelude, memory_limit, after);
+                    let task = job;
+                    let errand = Errand { task, prelude, prompt, memory_limit };
+                    self.assign(around, worker, errand, after);
                 }
                 Action::Recall { worker, gently } => {
                     let event = if gently && !self.has_begun(worker) {
@@ -358,15 +369,8 @@ impl Core {
         after.launches.push(worker);
     }
 
-    fn assign(
-        &mut self,
-        around: &Around,
-        worker: WorkerId,
-        task: Task,
-        prelude: Prelude,
-        memory_limit: Option<u64>,
-        after: &mut After,
-    ) {
+    fn assign(&mut self, around: &Around, worker: WorkerId, errand: Errand, after: &mut After) {
+        let Errand { task, prelude, prompt, memory_limit } = errand;
         let Some(seat) = self.seats.get(worker) else {
             return after.tasks.push(task);
         };
@@ -383,11 +387,14 @@ impl Core {
         // Before the worker has it: what it prints from then on belongs to this job.
         if seat.window.len() == 1 {
             seat.begin_head(around, &mut after.wakers, &mut after.trace);
+            if !prompt && link.journal.is_none() {
+                cell.set_alone();
+            }
         }
         if self.unflushed.last().is_none_or(|last| !Arc::ptr_eq(last, &link)) {
             self.unflushed.push(link.clone());
         }
-        link.run(cell.number, cell.raw, prelude, cell.hand_out());
+        link.run(cell.number, cell.raw, prompt, prelude, cell.hand_out());
         after.cells.push(cell);
     }
 

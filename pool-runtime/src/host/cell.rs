@@ -57,6 +57,9 @@ pub(crate) struct Order {
     pub(crate) options: Option<Box<JobOptions>>,
 }
 
+/// The status of a job that runs, and that is short and alone in its worker.
+const ALONE: u8 = 3;
+
 /// No scheduler holds the job.
 const NO_KEY: u64 = u64::MAX;
 
@@ -114,6 +117,9 @@ pub(crate) trait Holder: Send + Sync + UnwindSafe + RefUnwindSafe {
 
     /// Where a signal for the job may be polled, if the holder has such a place.
     fn runtime(&self) -> Option<Handle>;
+
+    /// Looks for the outcome of a job that is about to give it, for a moment.
+    fn help(&self, _cell: &Arc<Cell>) {}
 }
 
 enum Content {
@@ -190,8 +196,31 @@ impl Cell {
     pub(crate) fn status(&self) -> JobStatus {
         match self.status.load(Ordering::Acquire) {
             0 => JobStatus::Queued,
-            1 => JobStatus::Running,
+            1 | ALONE => JobStatus::Running,
             _ => JobStatus::Ended,
+        }
+    }
+
+    /// It runs, and is short and alone in its worker. Under the core's lock only.
+    pub(super) fn set_alone(&self) {
+        let (running, alone) = (JobStatus::Running as u8, ALONE);
+        let _ = self.status.compare_exchange(running, alone, Ordering::AcqRel, Ordering::Relaxed);
+    }
+
+    /// Looks for the outcome of a job that is about to give it, for a moment, once.
+    pub(crate) fn look_for_outcome(self: &Arc<Self>) {
+        let (running, alone) = (JobStatus::Running as u8, ALONE);
+        if self.status.load(Ordering::Relaxed) == alone
+            && self
+                .status
+                .compare_exchange(alone, running, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
+        {
+            if let Place::Held(holder, _) = self.place() {
+                if let Some(holder) = holder.upgrade() {
+                    holder.help(self);
+                }
+            }
         }
     }
 

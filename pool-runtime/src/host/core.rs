@@ -31,6 +31,7 @@ use super::launch::LaunchPlan;
 use super::news::{Around, News};
 use super::room::Room;
 use crate::scheduler::{Config, Readiness, Time, WorkerId};
+use crate::spin::Spinner;
 use crate::stats::WorkReport;
 
 /// What a submitting thread does for others before it leaves the rest to the driver.
@@ -47,6 +48,8 @@ pub(crate) struct Host {
     driver_waiting: AtomicBool,
     /// Places in the queue.
     pub(crate) room: Room,
+    /// Whether those who wait for a short job look for its reply.
+    pub(super) spinner: Spinner,
     /// How many workers it has at most.
     pub(crate) workers: u32,
     /// Wakes the driver: an earlier deadline, a launch, or mail that a submitter left behind.
@@ -80,12 +83,14 @@ struct Inner {
 impl Host {
     pub(crate) fn new(config: Config, plan: LaunchPlan, queue_capacity: usize) -> Arc<Host> {
         let workers = config.workers;
+        let spinner = Spinner::new(plan.spin);
         Arc::new_cyclic(|me: &Weak<Host>| Host {
             inner: Mutex::new(Inner { core: Core::new(config), armed: None, ready: Vec::new() }),
             inbox: Mutex::default(),
             mail: AtomicUsize::new(0),
             driver_waiting: AtomicBool::new(false),
             room: Room::new(queue_capacity),
+            spinner,
             workers,
             bell: Notify::new(),
             launches: Mutex::default(),
@@ -216,6 +221,15 @@ impl Host {
         drop(inner);
         self.catch_up();
         seen
+    }
+
+    /// The same if nobody has the lock.
+    pub(super) fn try_look_at<R>(&self, look: impl FnOnce(&Core) -> R) -> Option<R> {
+        let inner = self.try_lock()?;
+        let seen = look(&inner.core);
+        drop(inner);
+        self.catch_up();
+        Some(seen)
     }
 
     /// After holding the lock without any news: those who did not get it have left theirs behind.
@@ -436,6 +450,10 @@ impl Holder for Host {
     fn runtime(&self) -> Option<Handle> {
         self.runtime.get().cloned()
     }
+
+    fn help(&self, cell: &Arc<Cell>) {
+        self.look_for_reply(cell);
+    }
 }
 
 impl fmt::Debug for Host {
@@ -493,6 +511,7 @@ mod tests {
             max_payload: 100,
             start_timeout: Duration::MAX,
             fingerprint: 0,
+            spin: false,
         };
         Host::new(config, plan, 10)
     }

@@ -74,6 +74,8 @@ pub(crate) struct LaunchPlan {
     pub(crate) max_payload: u64,
     pub(crate) start_timeout: Duration,
     pub(crate) fingerprint: u64,
+    /// Whether short waits are spent looking.
+    pub(crate) spin: bool,
 }
 
 /// One change to the environment that a worker inherits; they apply in order.
@@ -222,6 +224,7 @@ impl LaunchPlan {
             fingerprint: self.fingerprint,
             max_payload: self.max_payload,
             descriptors,
+            spins: self.spin,
         }
     }
 

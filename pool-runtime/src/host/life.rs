@@ -40,7 +40,7 @@ impl Core {
             around.hub.publish(&mut after.wakers, || PoolEvent::WorkerExited { slot, pid, exit });
         }
         if let Some(link) = &link {
-            self.peek_at_the_end(around, link, after);
+            self.peek_at_death(around, link, after);
         }
         let seat = self.seats.get(worker);
         if let Some((seat, link)) = seat.as_ref().zip(link.as_ref()) {

@@ -48,6 +48,8 @@ pub(crate) struct Link {
     sent: AtomicU64,
     /// Up to where in the recorder's ring the replies have come over the channel.
     received: AtomicU64,
+    /// Up to where they were seen there.
+    seen: AtomicU64,
     out: Mutex<Out>,
     /// What its jobs may have of memory.
     pub(super) limits: Limits,
@@ -193,6 +195,7 @@ impl Link {
             journal,
             sent: AtomicU64::new(0),
             received: AtomicU64::new(0),
+            seen: AtomicU64::new(0),
             out: Mutex::default(),
             limits: Limits::default(),
             blocked: Notify::new(),
@@ -202,7 +205,15 @@ impl Link {
 
     /// Puts one job into the out-buffer, to be [flushed](Self::flush); its seq is the count of those
     /// that were sent before. Under the core's lock.
-    pub(super) fn run(&self, job: u16, raw: bool, prelude: Prelude, payload: Payload) {
+    /// `prompt`: the worker writes all replies before it begins.
+    pub(super) fn run(
+        &self,
+        job: u16,
+        raw: bool,
+        prompt: bool,
+        prelude: Prelude,
+        payload: Payload,
+    ) {
         let seq = self.sent.load(Ordering::Relaxed);
         self.sent.store(seq + 1, Ordering::Relaxed);
         if let Some(level) = trace::wanted() {
@@ -210,7 +221,7 @@ impl Link {
         }
         // `max_payload` keeps a body below 4 GiB.
         let body = payload.as_slice().len();
-        let flags = Flags::CTX.and(Flags::FLUSH).and_if(raw, Flags::RAW);
+        let flags = Flags::CTX.and_if(prompt, Flags::FLUSH).and_if(raw, Flags::RAW);
         let flags = flags.and_if(body > crate::wire::BIG, Flags::BIG);
         let len = (PRELUDE_LEN + body) as u32;
         let header = Header { len, kind: ToWorker::Run, flags, job, seq };
@@ -336,9 +347,21 @@ impl Link {
         self.received.store(received, Ordering::Release);
     }
 
-    /// Up to where in the recorder's ring the replies have come over the channel.
-    pub(super) fn received(&self) -> u64 {
-        self.received.load(Ordering::Acquire)
+    /// From where on the recorder's ring has replies that the host has not got: what came over the
+    /// channel is on its way to the core, if it is not there yet.
+    pub(super) fn unseen(&self) -> u64 {
+        self.received.load(Ordering::Acquire).max(self.seen.load(Ordering::Acquire))
+    }
+
+    /// Whether there may be such replies.
+    pub(super) fn has_unseen_replies(&self) -> bool {
+        self.recorder.has_news(self.unseen())
+    }
+
+    /// The ring's frames are booked up to there. Under the core's lock.
+    pub(super) fn see(&self, to: u64) {
+        self.seen.store(to, Ordering::Release);
+        self.recorder.see(to);
     }
 
     /// Whether job `seq` was started, as far as the recorder says.

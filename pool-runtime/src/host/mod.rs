@@ -16,6 +16,7 @@ mod cause;
 mod cell;
 mod core;
 mod driver;
+mod help;
 mod hub;
 mod latch;
 mod launch;

@@ -62,6 +62,8 @@ pub(super) enum News {
     Launched(Arc<Link>),
     Ready(WorkerId),
     Answers(Arc<Link>, Vec<Answer>),
+    /// There are replies in a worker's ring.
+    Replies(Arc<Link>),
     Gone(Gone),
     /// The worker has more memory than its job of this seq may use.
     OverMemory(Arc<Link>, u64),

@@ -8,8 +8,9 @@ use std::sync::Arc;
 
 use super::act::Core;
 use super::after::After;
-use super::link::{Answer, Link};
+use super::link::{Answer, Link, TEXT_ROOM};
 use super::news::Around;
+use crate::recorder::Farewell;
 use crate::wire::{Frame, ToHost, WireFault};
 
 impl Core {
@@ -32,42 +33,55 @@ impl Core {
         // What a job has printed comes before its end, and so does the last look at its memory:
         // the driver sees to both when it reads the reply.
         if link.journal.is_none() && link.limits.first().is_none() {
-            self.peek_at_the_end(around, link, after);
+            self.take_replies(around, link, u64::MAX, after);
         }
     }
 
-    /// The same when nothing more comes over the channel.
-    pub(super) fn peek_at_the_end(&mut self, around: &Around, link: &Arc<Link>, after: &mut After) {
+    /// The same when nothing more comes over the channel. A job that has closed that under its
+    /// worker has ended it: that is told, and not what it has returned.
+    pub(super) fn peek_at_death(&mut self, around: &Around, link: &Arc<Link>, after: &mut After) {
+        let until = match link.recorder.farewell() {
+            Some(Farewell::ChannelLost) => link.recorder.next().saturating_sub(1),
+            _ => u64::MAX,
+        };
+        self.take_replies(around, link, until, after);
+    }
+
+    /// Books what a worker has answered to jobs below seq `until`.
+    fn take_replies(&mut self, around: &Around, link: &Arc<Link>, until: u64, after: &mut After) {
         let Some(seat) = self.seats.get(link.worker).filter(|seat| !seat.killed) else { return };
         if seat.window.is_empty() {
             return;
         }
-        let from = seat.seen.max(link.received());
+        let from = link.unseen();
         let Some(bytes) = link.recorder.peek(from) else { return };
-        if let Err(fault) = self.book(around, link, from, &bytes, after) {
+        if let Err(fault) = self.book(around, link, (from, until), &bytes, after) {
             link.condemn(fault.to_string());
         }
     }
 
-    /// Books the frames in `bytes`, the first of which is at offset `at` of the ring.
+    /// Books the frames in `bytes`, the first of which is at offset `from` of the ring, up to the
+    /// one of job `until`.
     fn book(
         &mut self,
         around: &Around,
         link: &Arc<Link>,
-        at: u64,
+        (from, until): (u64, u64),
         bytes: &[u8],
         after: &mut After,
     ) -> Result<(), WireFault> {
-        let (mut at, mut bytes) = (at, bytes);
+        let (mut at, mut bytes) = (from, bytes);
         while !bytes.is_empty() {
             let limit = around.plan.max_payload;
             let check = |header: &_| Answer::check(header, link.sent(), limit);
-            let (frame, rest) =
-                Frame::<ToHost>::cut(bytes, limit.max(super::link::TEXT_ROOM), check)?;
+            let (frame, rest) = Frame::<ToHost>::cut(bytes, limit.max(TEXT_ROOM), check)?;
             at += (bytes.len() - rest.len()) as u64;
             bytes = rest;
             let answer = Answer::read(frame)?;
             let (seq, ends_job) = (answer.seq, answer.said.ends_job());
+            if seq >= until {
+                return Ok(());
+            }
             let Some(seat) = self.seats.get(link.worker) else { return Ok(()) };
             let due = seat.window.front().map(|&(seq, _)| seq);
             if ends_job && due.is_none_or(|due| seq < due) {
@@ -82,8 +96,7 @@ impl Core {
             if ends_job {
                 seat.booked = seat.booked.max(seq + 1);
             }
-            seat.seen = at;
-            link.recorder.see(at);
+            link.see(at);
         }
         Ok(())
     }

@@ -28,8 +28,6 @@ pub(super) struct Seat {
     pub(super) link: Option<Arc<Link>>,
     /// Jobs handed over and not answered, in order, with their seq.
     pub(super) window: VecDeque<(u64, Task)>,
-    /// Up to where in the worker's ring its replies are booked.
-    pub(super) seen: u64,
     /// Replies to jobs below this seq are booked, whether they have come over the channel or not.
     pub(super) booked: u64,
     /// It was told to die: whatever it says from here on is not heard.
@@ -46,7 +44,7 @@ impl Seats {
     /// Makes a place for a new life; what is left of the one before is returned.
     pub(super) fn launch(&mut self, worker: WorkerId) -> Option<Seat> {
         let window = VecDeque::new();
-        let seat = Seat { worker, link: None, window, seen: 0, booked: 0, killed: false };
+        let seat = Seat { worker, link: None, window, booked: 0, killed: false };
         self.0.get_mut(worker.slot as usize)?.replace(seat)
     }
 
@@ -65,6 +63,15 @@ impl Seats {
     pub(super) fn links_with_jobs(&self) -> Vec<Arc<Link>> {
         let busy = self.0.iter().flatten().filter(|seat| !seat.window.is_empty());
         busy.filter_map(|seat| seat.live_link().cloned()).collect()
+    }
+
+    /// Of the worker that has this job and no other.
+    pub(super) fn link_of_lone(&self, cell: &Arc<Cell>) -> Option<Arc<Link>> {
+        let is_alone = |seat: &&Seat| match (seat.window.front(), seat.window.len()) {
+            (Some((_, task)), 1) => Arc::ptr_eq(&task.cell, cell),
+            _ => false,
+        };
+        self.0.iter().flatten().find(is_alone)?.live_link().cloned()
     }
 
     /// Ends this very life.

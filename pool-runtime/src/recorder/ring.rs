@@ -3,6 +3,7 @@
 //! ```text
 //!  128  reserved   up to where the worker may be writing
 //!  192  committed  up to where everything is written
+//! 1472  watched    the host looks into the ring by itself, over and over
 //! 1536  seen       up to where the host has booked what it found there
 //! 4096  the bytes, 64 KiB; offsets count on and on, and wrap in here
 //! ```
@@ -25,6 +26,7 @@ use super::{RING_LEN, Recorder};
 
 const RESERVED: usize = 128;
 const COMMITTED: usize = 192;
+const WATCHED: usize = 1472;
 const SEEN: usize = 1536;
 const WORD: usize = 8;
 
@@ -122,7 +124,6 @@ impl Recorder {
     }
 
     /// Host: whether there may be something beyond offset `from`.
-    #[cfg(test)]
     pub(crate) fn has_news(&self, from: u64) -> bool {
         self.word(COMMITTED).load(Ordering::Acquire) > from
     }
@@ -135,6 +136,19 @@ impl Recorder {
     /// Worker: whether everything below offset `to` was booked without the channel.
     pub(crate) fn is_seen(&self, to: u64) -> bool {
         self.word(SEEN).load(Ordering::Acquire) >= to
+    }
+
+    /// Host: says that it looks into the ring over and over from here on, or that it has ceased
+    /// to. After that it has to look once more: the worker may have seen the old word.
+    pub(crate) fn watch(&self, watches: bool) {
+        self.word(WATCHED).store(u64::from(watches), Ordering::SeqCst);
+        fence(Ordering::SeqCst);
+    }
+
+    /// Worker, after it has put something: whether the host comes to look.
+    pub(crate) fn is_watched(&self) -> bool {
+        fence(Ordering::SeqCst);
+        self.word(WATCHED).load(Ordering::SeqCst) != 0
     }
 }
 

@@ -24,6 +24,8 @@ pub(crate) struct Welcome {
     pub(crate) max_payload: u64,
     /// How many descriptors travel with the first byte: the recorder, then perhaps stdout.
     pub(crate) descriptors: u32,
+    /// Whether it looks for the next job for a moment before it sleeps.
+    pub(crate) spins: bool,
 }
 
 impl Welcome {
@@ -43,6 +45,7 @@ impl Welcome {
         bytes[32..40].copy_from_slice(&self.fingerprint.to_le_bytes());
         bytes[40..48].copy_from_slice(&self.max_payload.to_le_bytes());
         bytes[48..52].copy_from_slice(&self.descriptors.to_le_bytes());
+        bytes[52] = u8::from(self.spins);
         bytes
     }
 
@@ -58,6 +61,7 @@ impl Welcome {
             fingerprint: fields.u64()?,
             max_payload: fields.u64()?,
             descriptors: fields.u32()?,
+            spins: fields.u8()? != 0,
         })
     }
 }
@@ -171,6 +175,7 @@ mod tests {
         fingerprint: 0x1234_5678_9abc_def0,
         max_payload: 1 << 30,
         descriptors: 2,
+        spins: true,
     };
 
     fn hello() -> Hello {

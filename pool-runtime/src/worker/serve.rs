@@ -10,7 +10,7 @@
 use std::any::Any;
 use std::cell::{Cell, OnceCell};
 use std::future::Future;
-use std::io::Write as _;
+use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,9 +20,10 @@ use tokio::runtime::Runtime;
 use super::outbox::Outbox;
 use super::panic;
 use crate::context::{About, CancelWatch, JobContext, Running};
-use crate::os;
+use crate::os::{self, ChannelEnd, WithoutWaiting};
 use crate::recorder::Farewell;
 use crate::registry::{Encoded, Fault, JobEntry, Stage, Table, Wanted};
+use crate::spin::Spinner;
 use crate::state::StateStore;
 use crate::trace;
 use crate::wire::{
@@ -41,6 +42,8 @@ pub(super) struct Worker {
     states: StateStore,
     /// When the last job ended, if nothing was waited for since.
     clock: Cell<Option<Instant>>,
+    /// Whether to look for the next job before sleeping.
+    spinner: Spinner,
 }
 
 /// Why a worker serves no longer.
@@ -65,7 +68,8 @@ impl Worker {
         welcome: Welcome,
     ) -> Self {
         let (runtime, states) = (OnceCell::new(), StateStore::default());
-        Worker { outbox, watch, table, welcome, runtime, states, clock: Cell::new(None) }
+        let (clock, spinner) = (Cell::new(None), Spinner::new(welcome.spins));
+        Worker { outbox, watch, table, welcome, runtime, states, clock, spinner }
     }
 
     /// Hands over a panic report where the process is about to abort.
@@ -128,19 +132,44 @@ impl Worker {
                     ToWorker::Welcome => return Over::Broken(Farewell::Confused),
                 },
                 Ok(None) => {
-                    if let Err(farewell) = self.outbox.write_replies() {
-                        return Over::Broken(farewell);
-                    }
                     self.clock.set(None);
-                    match frames.fill(&mut &*channel) {
+                    match self.fill(&channel, &mut frames) {
                         Ok(0) => return Over::HostGone,
                         Ok(_) => {}
-                        Err(_) => return Over::Broken(Farewell::ChannelLost),
+                        Err(farewell) => return Over::Broken(farewell),
                     }
                 }
                 Err(_) => return Over::Broken(Farewell::Confused),
             }
         }
+    }
+
+    /// Reads on; how many bytes came. Before it waits for them, all replies are written. While it
+    /// looks for them, a host that looks as well need not be woken by that.
+    fn fill(
+        &self,
+        channel: &ChannelEnd,
+        frames: &mut FrameReader<ToWorker>,
+    ) -> Result<usize, Farewell> {
+        let mut filled = None;
+        self.spinner.spin(|| {
+            if !self.watch.recorder.is_watched() {
+                if let Err(farewell) = self.outbox.write_replies() {
+                    filled = Some(Err(farewell));
+                    return true;
+                }
+            }
+            filled = match frames.fill(&mut WithoutWaiting(channel)) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => None,
+                result => Some(result.map_err(|_| Farewell::ChannelLost)),
+            };
+            filled.is_some()
+        });
+        if let Some(filled) = filled {
+            return filled;
+        }
+        self.outbox.write_replies()?;
+        frames.fill(&mut &*channel).map_err(|_| Farewell::ChannelLost)
     }
 
     fn run(

@@ -123,17 +123,33 @@ const QUIETLY: SendFlags = SendFlags::empty();
 
 /// One read into spare capacity, without filling it with zeroes first.
 pub(super) fn read_into(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+    fill(buffer, max, |spare| rustix::io::read(fd, spare).map(|(filled, _)| filled.len()))
+}
+
+/// The same, but never waits.
+fn receive_now(fd: BorrowedFd<'_>, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+    fill(buffer, max, |spare| {
+        let received = rustix::net::recv(fd, spare, RecvFlags::DONTWAIT);
+        received.map(|((filled, _), _)| filled.len())
+    })
+}
+
+/// `read` gives the number of bytes that it has written from the beginning on.
+fn fill(
+    buffer: &mut Vec<u8>,
+    max: usize,
+    read: impl Fn(&mut [MaybeUninit<u8>]) -> rustix::io::Result<usize>,
+) -> io::Result<usize> {
     let spare = buffer.spare_capacity_mut();
     let max = max.min(spare.len());
     if max == 0 {
         return Err(io::Error::other("a read without room"));
     }
     loop {
-        match rustix::io::read(fd, &mut spare[..max]) {
-            Ok((filled, _)) => {
-                let n = filled.len();
-                // SAFETY: the read has initialised `n` bytes right behind the vector's length,
-                // inside its capacity.
+        match read(&mut spare[..max]) {
+            Ok(n) => {
+                // SAFETY: both callers hand on the length of what the system call has initialised,
+                // which begins right behind the vector's length, inside its capacity.
                 unsafe { buffer.set_len(buffer.len() + n) };
                 return Ok(n);
             }
@@ -223,6 +239,19 @@ impl ChannelEnd {
 impl Source for &ChannelEnd {
     fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
         read_into(self.fd(), buffer, max)
+    }
+
+    fn has_grown(&mut self, buffer: &mut Vec<u8>) {
+        advise(buffer);
+    }
+}
+
+/// The worker's end, for reads that never wait.
+pub(crate) struct WithoutWaiting<'a>(pub(crate) &'a ChannelEnd);
+
+impl Source for WithoutWaiting<'_> {
+    fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
+        receive_now(self.0.fd(), buffer, max)
     }
 
     fn has_grown(&mut self, buffer: &mut Vec<u8>) {

@@ -9,7 +9,7 @@ mod process;
 mod worker;
 
 pub(crate) use adopt::{Adopted, Adoption, adopt, forget_environment, is_privileged, is_worker};
-pub(crate) use channel::{ChannelEnd, HostEnd, local_channel};
+pub(crate) use channel::{ChannelEnd, HostEnd, WithoutWaiting, local_channel};
 pub(crate) use mapping::Mapping;
 pub(crate) use pipe::{PipeEnd, output_pipe};
 pub(crate) use process::{Process, own_executable, own_stdout, spawn};
