@@ -450,12 +450,14 @@ fn no_job_is_lost_or_run_twice_and_no_more_are_charged_than_workers_died() {
         let mut chance = Chance(seed);
         let mut ends = Ends::default();
         let (mut kills, mut stops) = (0, 0);
-        let legs = [Home::Threads, Home::CurrentThread, Home::MultiThread];
-        for (leg, home) in legs.into_iter().enumerate() {
+        let homes = [Home::Threads, Home::CurrentThread, Home::MultiThread];
+        let legs: Vec<_> =
+            homes.into_iter().flat_map(|home| [(home, true), (home, false)]).collect();
+        for (leg, &(home, spins)) in legs.iter().enumerate() {
             let of_leg = |leg: usize| jobs * leg as u64 / legs.len() as u64;
-            let builder = Pool::builder().workers(WORKERS);
-            // Every other pool has workers that leave in the middle of it all.
-            let builder = if leg % 2 == 0 { builder } else { builder.max_jobs_per_worker(1000) };
+            let builder = Pool::builder().workers(WORKERS).spin(spins);
+            // Some pools have workers that leave in the middle of it all.
+            let builder = if leg % 3 == 0 { builder } else { builder.max_jobs_per_worker(1000) };
             let pool = builder.build().unwrap();
             let disturbance = Disturbance::default();
             thread::scope(|scope| {

@@ -249,6 +249,35 @@ fn a_stopped_worker_loses_a_job_that_it_has_not_begun_within_100_ms() {
 }
 
 #[pool::test]
+fn a_large_frame_that_is_stuck_in_a_stopped_worker_holds_up_nobody() {
+    isolated(|| {
+        let pool = Pool::new(2).unwrap();
+        let file = scratch("runs");
+        let gate = scratch("gate");
+        let (busy, _) = held(&pool, &gate);
+        let stopped = submit!(pool => jobs::pid).wait().unwrap();
+        stop(stopped);
+        let large = submit!(pool => count, &file, &vec![1; LARGE]);
+        jobs::open(&gate);
+        busy.wait().unwrap();
+        for n in 0..200 {
+            assert_eq!(submit!(pool => jobs::echo, n).wait().unwrap(), n);
+        }
+        jobs::send(stopped, Signal::CONT);
+        assert_eq!(large.wait().unwrap(), LARGE);
+        assert_eq!(lines(&file).len(), 1);
+        // The one that was stopped reads what was left of the frame, and serves.
+        let gate = scratch("both");
+        let ((first, one), (second, two)) = (held(&pool, &gate), held(&pool, &scratch("x")));
+        assert!([one, two].contains(&stopped));
+        jobs::open(&gate);
+        jobs::open(&scratch("x"));
+        first.wait().unwrap();
+        second.wait().unwrap();
+    });
+}
+
+#[pool::test]
 fn a_stopped_worker_that_wakes_runs_nothing_twice() {
     isolated(|| {
         let pool = Pool::new(2).unwrap();

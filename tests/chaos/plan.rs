@@ -106,8 +106,12 @@ impl Plan {
         let leave = match chance.below(400) {
             0 | 1 => Leave::Cancel,
             2 => Leave::Kill,
-            3 if knows_itself => Leave::Timeout(20 + chance.below(500)),
+            3 if knows_itself => Leave::Timeout(200 + chance.below(3000)),
             _ => Leave::No,
+        };
+        let kind = match (kind, leave) {
+            (Kind::NoOp, Leave::Timeout(micros)) => Kind::Short(chance.below(2 * micros)),
+            _ => kind,
         };
         // Who is given up is tried once: what its attempts were charged with would be a riddle.
         let is_retried = knows_itself && leave == Leave::No && chance.below(2) == 0;

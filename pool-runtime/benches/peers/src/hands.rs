@@ -11,7 +11,11 @@ const PROCSPAWN_IN_FLIGHT: usize = 100;
 
 /// A pool whose workers are ready.
 pub(crate) fn pool(workers: usize) -> Pool {
-    let pool = Pool::builder().workers(workers).queue_capacity(2_000_000).build();
+    pool_that(workers, true)
+}
+
+pub(crate) fn pool_that(workers: usize, spins: bool) -> Pool {
+    let pool = Pool::builder().workers(workers).spin(spins).queue_capacity(2_000_000).build();
     let pool = pool.expect("a pool of this program can be built");
     pool::block_on(pool.ready()).expect("its workers start");
     pool

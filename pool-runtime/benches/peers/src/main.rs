@@ -26,6 +26,7 @@ mod mixed;
 mod one_at_a_time;
 mod queued;
 mod report;
+mod spinning;
 mod start_stop;
 mod svg;
 mod usage;
@@ -69,6 +70,8 @@ const ROWS: &[(&str, fn(&mut Bench))] = &[
     ("crowd_of_workers", crowd::workers),
     ("crowd_of_threads", crowd::threads),
     ("beside_large", large::beside),
+    ("spinning_quiet", spinning::quiet),
+    ("spinning_busy", spinning::busy),
     ("lengths", lengths::run),
 ];
 
