@@ -147,7 +147,7 @@ impl Core {
     /// Hands jobs of queues to workers that would idle.
     pub(super) fn feed_hungry(&mut self, around: &Around, after: &mut After) {
         let mut asked = 0;
-        while asked < self.shares.len() && self.scheduler.hunger() > 0 {
+        while asked < self.shares.len() && self.scheduler.is_hungry() {
             // In turn, so that two queues share the workers.
             let Some(share) = self.shares.pop_front() else { return };
             if share.is_over() {

@@ -6,8 +6,8 @@ use crate::error::WorkerExit;
 use crate::policy::{RetryPolicy, Terms};
 
 use super::estimate::Weight;
-use super::event::{Action, Ending, JobKey, Reply, Time};
-use super::job::{Doom, Place};
+use super::event::{Action, Ending, JobKey, Reply, Time, WorkerId};
+use super::job::{Doom, Jobs, Place};
 use super::machine::{Alarm, Mode, Scheduler};
 use super::recall::CHECK_AFTER;
 use super::worker::Stage;
@@ -18,7 +18,7 @@ const MOVES: u8 = 3;
 
 impl<T: Clone> Scheduler<T> {
     pub(super) fn terms(&self, index: u32) -> &Terms {
-        self.jobs[index].terms.as_deref().unwrap_or(&self.config.defaults)
+        self.jobs[index].terms().unwrap_or(&self.config.defaults)
     }
 
     /// Puts a job at the back of its priority.
@@ -27,8 +27,8 @@ impl<T: Clone> Scheduler<T> {
         let order = self.next_place(now);
         let job = &mut self.jobs[index];
         job.order = order;
-        job.place = Place::Queue;
-        self.queue.push_back(priority, index);
+        job.set_place(Place::Queue);
+        self.queue.push_back(&mut self.jobs, priority, index);
     }
 
     /// A place behind all that were given, which tells when it was given.
@@ -42,34 +42,38 @@ impl<T: Clone> Scheduler<T> {
     pub(super) fn put_back(&mut self, index: u32) {
         let priority = self.terms(index).priority;
         let job = &mut self.jobs[index];
-        job.place = Place::Queue;
+        job.set_place(Place::Queue);
         let order = job.order;
-        let jobs = &self.jobs;
-        self.queue.put_back(priority, index, |other| jobs[other].order < order);
+        let earlier = |jobs: &Jobs<T>, other| jobs[other].order < order;
+        self.queue.put_back(&mut self.jobs, priority, index, earlier);
     }
 
     /// Hands out jobs while there are workers who take them: idle ones first, and to one worker
     /// no more than its share before the next is served.
     pub(super) fn dispatch(&mut self, now: Time) {
-        let share = self.queue.len().div_ceil(self.config.workers as usize);
-        while let Some(index) = self.next_in_time(now) {
-            let weight = self.weight(index);
+        if !self.crew.has_places() {
+            return;
+        }
+        let mut share = 0;
+        let mut next = self.next_in_time(now);
+        while let Some((mut index, mut weight)) = next {
             let Some(slot) = self.crew.who_takes(weight, now) else { return };
-            for _ in 0..share {
-                let Some(index) = self.next_in_time(now) else { break };
-                let weight = self.weight(index);
-                if !self.crew.takes(slot, weight, now) {
-                    break;
-                }
-                self.queue.remove(self.terms(index).priority, index);
+            if share == 0 {
+                share = self.queue.len().div_ceil(self.config.workers as usize);
+            }
+            for left in (0..share).rev() {
+                self.queue.pop_first(&mut self.jobs);
                 self.assign(now, slot, index, weight);
+                next = self.next_in_time(now);
+                match next {
+                    Some(next) if left > 0 && self.crew.takes(slot, next.1, now) => {
+                        (index, weight) = next;
+                    }
+                    _ => break,
+                }
             }
             self.crew.settle(slot, now);
         }
-    }
-
-    fn weight(&self, index: u32) -> Weight {
-        self.weight_of(self.jobs[index].kind, self.terms(index).memory_limit.is_some())
     }
 
     /// What a job is expected to take. One with a memory limit is handed to an empty worker, and
@@ -79,41 +83,50 @@ impl<T: Clone> Scheduler<T> {
         if has_memory_limit { Weight::UNKNOWN } else { self.estimates.of(kind) }
     }
 
-    /// The next job; those that are past their deadline end on the way.
-    fn next_in_time(&mut self, now: Time) -> Option<u32> {
+    /// The next job, and what it is expected to take; those that are past their deadline end on the
+    /// way.
+    fn next_in_time(&mut self, now: Time) -> Option<(u32, Weight)> {
         loop {
             let index = self.queue.first()?;
-            match self.jobs[index].deadline() {
+            let job = &self.jobs[index];
+            match job.deadline() {
                 Some((at, limit)) if at <= now => {
-                    self.queue.remove(self.terms(index).priority, index);
+                    self.queue.pop_first(&mut self.jobs);
                     self.end(index, Ending::TimedOut(limit));
                 }
-                _ => return Some(index),
+                _ => {
+                    let terms = job.terms().unwrap_or(&self.config.defaults);
+                    let weight = self.weight_of(job.kind, terms.memory_limit.is_some());
+                    return Some((index, weight));
+                }
             }
         }
     }
 
     fn assign(&mut self, now: Time, slot: u32, index: u32, weight: Weight) {
-        let attempt = self.jobs[index].attempts + 1;
-        let terms = self.terms(index);
-        let (timeout, memory_limit) = (terms.timeout, terms.memory_limit_at(attempt));
         let job = &mut self.jobs[index];
-        job.place = Place::Window(slot);
-        let first = !job.was_assigned();
-        job.set_assigned();
+        job.set_place(Place::Window(slot));
+        let first = !job.set_assigned();
+        let attempt = job.attempts() + 1;
+        let terms = job.terms().unwrap_or(&self.config.defaults);
         let left = job.deadline().map(|(at, _)| at.since(now));
+        let worker = &mut self.crew[slot];
+        worker.window.push(index, weight);
         let action = Action::Assign {
-            worker: self.crew.id(slot),
-            job: job.payload.clone(),
+            worker: WorkerId { slot, generation: worker.generation },
+            job: job.payload().clone(),
             attempt,
-            remaining: timeout.into_iter().chain(left).min(),
-            memory_limit,
+            remaining: match (terms.timeout, left) {
+                (Some(timeout), Some(left)) => Some(timeout.min(left)),
+                (timeout, left) => timeout.or(left),
+            },
+            memory_limit: terms.memory_limit_at(attempt),
             first,
             prompt: weight.is_long(),
         };
+        let position = worker.window.len();
         self.actions.push_back(action);
-        self.crew[slot].window.push(index, weight);
-        match self.crew[slot].window.len() {
+        match position {
             1 => self.head_began(now, slot),
             2 => self.arm_tick(now),
             _ => {}
@@ -122,22 +135,27 @@ impl<T: Clone> Scheduler<T> {
 
     /// The first job of this window can run from now on.
     pub(super) fn head_began(&mut self, now: Time, slot: u32) {
-        let Some(index) = self.crew[slot].window.front() else { return };
-        self.crew[slot].head_since = now;
+        let worker = &mut self.crew[slot];
+        let Some(index) = worker.window.front() else { return };
+        worker.head_since = now;
         let job = &mut self.jobs[index];
         if job.begins() {
             self.wait.record(now.nanos_since(job.waits_since()));
         }
-        if let Some(timeout) = self.terms(index).timeout {
+        let terms = job.terms().unwrap_or(&self.config.defaults);
+        let (timeout, stall_timeout) = (terms.timeout, terms.stall_timeout);
+        if let Some(timeout) = timeout {
             let at = now + timeout;
             self.timers.insert((at, self.jobs.key(index), Alarm::Timeout));
-            self.crew[slot].timeout_at = Some(at);
+            worker.timeout_at = Some(at);
         }
-        self.arm_stall(now, slot, index);
+        if stall_timeout.is_some() {
+            self.arm_stall(now, slot, index);
+        }
         // One moment serves all workers, and a passed one is only replaced if nobody waits
         // for it: else a busy neighbour could put it off for ever.
-        let nobody_waits = self.crew.sums().unverified == 0;
-        if self.check_at.is_none_or(|at| nobody_waits && at <= now) {
+        let is_past = |at| at <= now && self.crew.sums().unverified == 0;
+        if self.check_at.is_none_or(is_past) {
             self.check_at = Some(now + CHECK_AFTER);
         }
     }
@@ -162,6 +180,9 @@ impl<T: Clone> Scheduler<T> {
     /// Disarms the timeouts of the head, which is about to leave its window.
     pub(super) fn head_ends(&mut self, slot: u32) {
         let worker = &mut self.crew[slot];
+        if worker.timeout_at.is_none() && worker.stall_at.is_none() {
+            return;
+        }
         let Some(index) = worker.window.front() else { return };
         let armed =
             [(worker.timeout_at.take(), Alarm::Timeout), (worker.stall_at.take(), Alarm::Stall)];
@@ -192,21 +213,19 @@ impl<T: Clone> Scheduler<T> {
         worker.slack = 1;
         worker.forget_head();
         let (claimed, served, over_memory) = (worker.claimed, worker.served, worker.over_memory);
-        if !worker.recalling {
+        let (recalling, since) = (worker.recalling, worker.head_since);
+        if !recalling {
             self.crew.set_timer(slot, None);
         }
         self.launches.strikes = 0;
 
-        self.attempt_ended(now, slot, self.crew[slot].head_since);
+        self.attempt_ended(now, slot, since);
         let job = &mut self.jobs[index];
+        job.count_attempt();
         self.estimates.learn(job.kind, took);
-        job.attempts += 1;
-        let given_up = job.doom.is_some_and(|doom| doom > Doom::Memory);
         match reply {
-            Reply::Panicked if !given_up && self.terms(index).retry.on_panic => {
-                self.try_again(now, index, Ending::Replied);
-            }
-            Reply::Panicked | Reply::Done => self.end(index, Ending::Replied),
+            Reply::Done => self.end(index, Ending::Replied),
+            Reply::Panicked => self.panicked(now, index),
         }
 
         self.head_began(now, slot);
@@ -218,13 +237,19 @@ impl<T: Clone> Scheduler<T> {
         } else if over_memory || self.config.max_jobs_per_worker.is_some_and(|max| served >= max) {
             self.stop(now, slot);
         }
-        self.crew.settle(slot, now);
+        self.crew.has_changed(slot);
+    }
+
+    fn panicked(&mut self, now: Time, index: u32) {
+        let given_up = self.jobs[index].doom.is_some_and(|doom| doom > Doom::Memory);
+        let again = !given_up && self.terms(index).retry.on_panic;
+        self.failed(now, index, again, Ending::Replied);
     }
 
     /// Charges a job with the death of its worker.
     pub(super) fn crashed(&mut self, now: Time, slot: u32, index: u32, exit: WorkerExit) {
         self.attempt_ended(now, slot, self.crew[slot].head_since);
-        self.jobs[index].attempts += 1;
+        self.jobs[index].count_attempt();
         self.failed(now, index, self.terms(index).retry.on_crash, Ending::Crashed(exit));
     }
 
@@ -245,7 +270,7 @@ impl<T: Clone> Scheduler<T> {
         let job = &mut self.jobs[index];
         let doom = job.doom.take();
         if claimed {
-            job.attempts += 1;
+            job.count_attempt();
         }
         match doom {
             Some(doom @ (Doom::Cancel | Doom::Kill | Doom::Deadline)) => {
@@ -279,7 +304,7 @@ impl<T: Clone> Scheduler<T> {
         let since = worker.head_since;
         for index in worker.window.take() {
             self.attempt_ended(now, slot, since);
-            self.jobs[index].attempts += 1;
+            self.jobs[index].count_attempt();
             let ending = match self.jobs[index].doom {
                 Some(doom) if self.mode != Mode::Shutdown => {
                     Ending::Unsupported(Box::new(self.end_by(index, doom)))
@@ -299,7 +324,7 @@ impl<T: Clone> Scheduler<T> {
                 Ending::TimedOut(job.deadline().map_or(Duration::ZERO, |(_, limit)| limit))
             }
             Doom::Memory => {
-                Ending::MemoryLimit(terms.memory_limit_at(job.attempts).unwrap_or_default())
+                Ending::MemoryLimit(terms.memory_limit_at(job.attempts()).unwrap_or_default())
             }
             Doom::Stall => Ending::TimedOut(terms.stall_timeout.unwrap_or_default()),
             Doom::Timeout => Ending::TimedOut(terms.timeout.unwrap_or_default()),
@@ -317,7 +342,7 @@ impl<T: Clone> Scheduler<T> {
     /// Sends a job to its next attempt, after its back-off; or ends it, if this was the last.
     fn try_again(&mut self, now: Time, index: u32, ending: Ending) {
         let retry = self.terms(index).retry;
-        let attempts = self.jobs[index].attempts;
+        let attempts = self.jobs[index].attempts();
         if attempts >= retry.attempts || self.mode == Mode::Shutdown {
             self.end(index, ending);
             return;
@@ -332,9 +357,9 @@ impl<T: Clone> Scheduler<T> {
         let order = self.next_place(now);
         let job = &mut self.jobs[index];
         job.order = order;
-        job.place = Place::BackOff;
+        job.set_place(Place::BackOff);
         job.set_due(due);
-        self.queue.rest(index);
+        self.queue.rest(&mut self.jobs, index);
         self.timers.insert((due, self.jobs.key(index), Alarm::BackOff));
     }
 
@@ -356,10 +381,13 @@ impl<T: Clone> Scheduler<T> {
         if self.mode == Mode::Shutdown {
             return;
         }
-        match self.place(index) {
-            Place::Queue => self.queue.remove(self.terms(index).priority, index),
+        match self.jobs[index].place() {
+            Place::Queue => {
+                let priority = self.terms(index).priority;
+                self.queue.remove(&mut self.jobs, priority, index);
+            }
             Place::BackOff => {
-                self.queue.end_rest(index);
+                self.queue.end_rest(&mut self.jobs, index);
                 if let Some(due) = self.jobs[index].due() {
                     self.timers.remove(&(due, key, Alarm::BackOff));
                 }
@@ -379,7 +407,7 @@ impl<T: Clone> Scheduler<T> {
         let timers = std::mem::take(&mut self.timers);
         for (_, key, alarm) in timers {
             if alarm == Alarm::BackOff {
-                self.queue.end_rest(key.index);
+                self.queue.end_rest(&mut self.jobs, key.index);
                 self.end(key.index, ending.clone());
             }
         }
@@ -387,8 +415,8 @@ impl<T: Clone> Scheduler<T> {
 
     pub(super) fn end_queue(&mut self, ending: Ending) {
         loop {
-            let jobs = &self.jobs;
-            let Some(index) = self.queue.pop_by(|index| jobs[index].order) else { return };
+            let order = |jobs: &Jobs<T>, index| jobs[index].order;
+            let Some(index) = self.queue.pop_by(&mut self.jobs, order) else { return };
             self.end(index, ending.clone());
         }
     }
@@ -396,7 +424,7 @@ impl<T: Clone> Scheduler<T> {
     /// The end of a job that has left wherever it was.
     pub(super) fn end(&mut self, index: u32, ending: Ending) {
         let job = &self.jobs[index];
-        let (attempts, unassigned) = (job.attempts, !job.was_assigned());
+        let (attempts, unassigned) = (job.attempts(), !job.was_assigned());
         if let Some((at, _)) = job.deadline() {
             self.timers.remove(&(at, self.jobs.key(index), Alarm::Deadline));
         }

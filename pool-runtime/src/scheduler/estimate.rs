@@ -6,11 +6,15 @@
 
 use std::time::Duration;
 
+use super::event::nanos;
+
 /// Nanoseconds; a job that takes longer than some seconds is as good as one without an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Weight(u32);
 
 impl Weight {
+    pub(super) const NONE: Weight = Weight(0);
+
     pub(super) const UNKNOWN: Weight = Weight(u32::MAX);
 
     pub(super) fn nanos(self) -> u64 {
@@ -39,7 +43,7 @@ impl Estimates {
 
     /// A job of this function took so long.
     pub(super) fn learn(&mut self, kind: u16, took: Duration) {
-        let took = u32::try_from(took.as_nanos()).unwrap_or(u32::MAX);
+        let took = u32::try_from(nanos(took)).unwrap_or(u32::MAX);
         let kind = usize::from(kind);
         if self.0.len() <= kind {
             self.0.resize(kind + 1, Weight::UNKNOWN);

@@ -14,7 +14,12 @@ pub(crate) struct Time(u64);
 impl Time {
     /// The moment `since_start` after the start.
     pub(crate) fn after_start(since_start: Duration) -> Time {
-        Time(u64::try_from(since_start.as_nanos()).unwrap_or(u64::MAX))
+        Time(nanos(since_start))
+    }
+
+    /// The same from nanoseconds.
+    pub(super) fn of_nanos(since_start: u64) -> Time {
+        Time(since_start)
     }
 
     /// The same in nanoseconds.
@@ -43,8 +48,14 @@ impl std::ops::Add<Duration> for Time {
     type Output = Time;
 
     fn add(self, wait: Duration) -> Time {
-        Time(self.0.saturating_add(u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX)))
+        Time(self.0.saturating_add(nanos(wait)))
     }
+}
+
+/// A length in nanoseconds; what is longer than 584 years counts as that long. Without the numbers
+/// of 128 bits that `as_nanos` deals in: this is done several times for each job.
+pub(super) fn nanos(length: Duration) -> u64 {
+    length.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(length.subsec_nanos()))
 }
 
 /// One life of one worker: the slot is stable, the generation grows with each launch,

@@ -1,7 +1,9 @@
 //! What the scheduler knows of one job, and the slab in which all unresolved ones live.
 //!
-//! A million jobs may wait, so a record is small: what few jobs need is behind a pointer,
-//! and terms that are the pool's own are not there at all.
+//! A million jobs may wait, so a record is small: what few jobs need is behind a pointer, the links
+//! of the queue lie where a job in a window has the number of its worker, and a record that is not
+//! in use has those of the others. Records lie in blocks: the slab grows without being copied, and
+//! wastes at most one block.
 
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
@@ -10,6 +12,7 @@ use std::time::Duration;
 use crate::policy::Terms;
 
 use super::event::{JobKey, Time};
+use super::list::{Link, Links};
 
 /// Where a job is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,154 +37,240 @@ pub(super) enum Doom {
     Kill,
 }
 
-/// Moments that few jobs have.
+/// What few jobs have.
 #[derive(Default)]
-struct Moments {
+struct Rare {
+    terms: Option<Arc<Terms>>,
     deadline: Option<(Time, Duration)>,
     /// The end of the current back-off.
     due: Option<Time>,
+    /// Attempts beyond those that are counted in [`Job::state`].
+    attempts: u32,
+    /// How often a death that was nobody's fault moved it from the head of a window.
+    moves: u8,
 }
 
 pub(super) struct Job<T> {
-    pub(super) payload: T,
-    /// `None`: those of the pool.
-    pub(super) terms: Option<Arc<Terms>>,
-    moments: Option<Box<Moments>>,
+    /// `None`: this record is not in use.
+    payload: Option<T>,
+    rare: Option<Box<Rare>>,
     /// Its place in line: grows with each job that goes to the back of the queue, or into back-off.
     /// It is also when that was, in nanoseconds.
     pub(super) order: u64,
-    pub(super) place: Place,
-    /// Attempts that were started and have ended.
-    pub(super) attempts: u32,
+    /// Its neighbours in the queue, in back-off or among the records that are not in use; in a
+    /// window the number of the worker's slot, as both.
+    link: Link,
+    generation: u32,
     /// The number of its function.
     pub(super) kind: u16,
     pub(super) doom: Option<Doom>,
-    flags: u8,
+    /// Some bits about it, and in the lower half how many attempts were started and have ended.
+    state: u8,
 }
 
-/// Of `Job::flags`: it was handed to a worker before.
-const ASSIGNED: u8 = 0x80;
+/// Of `Job::state`: it is in the queue.
+const IN_QUEUE: u8 = 0x10;
+/// It is in a window. Neither: it is in back-off.
+const IN_WINDOW: u8 = 0x20;
+/// It was handed to a worker before.
+const ASSIGNED: u8 = 0x40;
 /// It was at the head of a window before.
-const BEGUN: u8 = 0x40;
-/// The other bits count its moves.
-const MOVES: u8 = 0x3f;
+const BEGUN: u8 = 0x80;
+/// The bits that count.
+const ATTEMPTS: u8 = 0x0f;
 
 impl<T> Job<T> {
-    pub(super) fn new(
-        payload: T,
-        kind: u16,
-        terms: Option<Arc<Terms>>,
-        deadline: Option<(Time, Duration)>,
-    ) -> Self {
+    fn unused(generation: u32, next: u32) -> Self {
         Job {
-            payload,
-            terms,
-            moments: deadline.map(|_| Box::new(Moments { deadline, due: None })),
+            payload: None,
+            rare: None,
             order: 0,
-            place: Place::Queue,
-            attempts: 0,
-            kind,
+            link: Link { next, ..Link::NONE },
+            generation,
+            kind: 0,
             doom: None,
-            flags: 0,
+            state: 0,
         }
+    }
+
+    /// What it carries.
+    pub(super) fn payload(&self) -> &T {
+        self.payload.as_ref().expect("what is in the queue, a timer or a window is unresolved")
+    }
+
+    /// `None`: those of the pool.
+    pub(super) fn terms(&self) -> Option<&Terms> {
+        self.rare.as_ref()?.terms.as_deref()
+    }
+
+    #[cfg(test)]
+    pub(super) fn set_terms(&mut self, terms: Terms) {
+        self.rare.get_or_insert_default().terms = Some(Arc::new(terms));
+    }
+
+    pub(super) fn place(&self) -> Place {
+        match self.state & (IN_QUEUE | IN_WINDOW) {
+            IN_QUEUE => Place::Queue,
+            IN_WINDOW => Place::Window(self.link.next),
+            _ => Place::BackOff,
+        }
+    }
+
+    /// Into a line it has to be put besides: this forgets where it stood in the last one.
+    pub(super) fn set_place(&mut self, place: Place) {
+        let (bit, number) = match place {
+            Place::Queue => (IN_QUEUE, None),
+            Place::BackOff => (0, None),
+            Place::Window(slot) => (IN_WINDOW, Some(slot)),
+        };
+        self.state = self.state & !(IN_QUEUE | IN_WINDOW) | bit;
+        self.link = number.map_or(Link::NONE, |slot| Link { previous: slot, next: slot });
     }
 
     /// Since when it has waited where it is; before its first attempt, since it came.
     pub(super) fn waits_since(&self) -> Time {
-        Time::after_start(Duration::from_nanos(self.order))
+        Time::of_nanos(self.order)
+    }
+
+    /// Attempts that were started and have ended.
+    pub(super) fn attempts(&self) -> u32 {
+        let more = self.rare.as_ref().map_or(0, |rare| rare.attempts);
+        u32::from(self.state & ATTEMPTS).saturating_add(more)
+    }
+
+    /// One more attempt has ended.
+    pub(super) fn count_attempt(&mut self) {
+        if self.state & ATTEMPTS < ATTEMPTS {
+            self.state += 1;
+        } else {
+            let attempts = &mut self.rare.get_or_insert_default().attempts;
+            *attempts = attempts.saturating_add(1);
+        }
     }
 
     /// Whether it was handed to a worker before.
     pub(super) fn was_assigned(&self) -> bool {
-        self.flags & ASSIGNED != 0
+        self.state & ASSIGNED != 0
     }
 
-    pub(super) fn set_assigned(&mut self) {
-        self.flags |= ASSIGNED;
+    /// It is handed to a worker; whether it was before.
+    pub(super) fn set_assigned(&mut self) -> bool {
+        let was_assigned = self.was_assigned();
+        self.state |= ASSIGNED;
+        was_assigned
     }
 
     /// How often a death that was nobody's fault moved it from the head of a window.
     pub(super) fn moves(&self) -> u8 {
-        self.flags & MOVES
+        self.rare.as_ref().map_or(0, |rare| rare.moves)
     }
 
     pub(super) fn set_moves(&mut self, moves: u8) {
-        self.flags = self.flags & !MOVES | moves & MOVES;
+        self.rare.get_or_insert_default().moves = moves;
     }
 
     /// It is at the head of a window; whether that is for the first time.
     pub(super) fn begins(&mut self) -> bool {
-        let first = self.flags & BEGUN == 0;
-        self.flags |= BEGUN;
+        let first = self.state & BEGUN == 0;
+        self.state |= BEGUN;
         first
     }
 
     #[cfg(test)]
     pub(super) fn forget_begun(&mut self) {
-        self.flags &= !BEGUN;
+        self.state &= !BEGUN;
     }
 
     /// The moment of the deadline, and the length that the user asked for.
     pub(super) fn deadline(&self) -> Option<(Time, Duration)> {
-        self.moments.as_ref().and_then(|moments| moments.deadline)
+        self.rare.as_ref()?.deadline
     }
 
     pub(super) fn due(&self) -> Option<Time> {
-        self.moments.as_ref().and_then(|moments| moments.due)
+        self.rare.as_ref()?.due
     }
 
     pub(super) fn set_due(&mut self, due: Time) {
-        self.moments.get_or_insert_default().due = Some(due);
+        self.rare.get_or_insert_default().due = Some(due);
     }
 }
 
-struct Entry<T> {
-    generation: u32,
-    job: Option<Job<T>>,
-}
+/// So many records are made at once.
+const BLOCK: usize = 512;
 
 /// All unresolved jobs. Indices are reused, keys are not.
 pub(super) struct Jobs<T> {
-    entries: Vec<Entry<T>>,
-    free: Vec<u32>,
+    blocks: Vec<Box<[Job<T>]>>,
+    /// The first of the records that are not in use.
+    unused: u32,
+    len: usize,
 }
 
 impl<T> Jobs<T> {
     pub(super) fn new() -> Self {
-        Jobs { entries: Vec::new(), free: Vec::new() }
+        Jobs { blocks: Vec::new(), unused: Link::NONE.next, len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
-        self.entries.len() - self.free.len()
+        self.len
     }
 
-    pub(super) fn insert(&mut self, job: Job<T>) -> JobKey {
-        if let Some(index) = self.free.pop() {
-            let entry = &mut self.entries[index as usize];
-            entry.job = Some(job);
-            return JobKey { index, generation: entry.generation };
+    /// Takes in a job. It is nowhere yet.
+    pub(super) fn insert(
+        &mut self,
+        payload: T,
+        kind: u16,
+        terms: Option<Arc<Terms>>,
+        deadline: Option<(Time, Duration)>,
+    ) -> JobKey {
+        if self.unused == Link::NONE.next {
+            self.grow();
         }
-        let index = u32::try_from(self.entries.len()).expect("fewer than 2^32 jobs fit in memory");
-        self.entries.push(Entry { generation: 0, job: Some(job) });
-        JobKey { index, generation: 0 }
+        let index = self.unused;
+        let job = &mut self[index];
+        let generation = job.generation;
+        let next = job.link.next;
+        let is_rare = terms.is_some() || deadline.is_some();
+        let rare = is_rare.then(|| Box::new(Rare { terms, deadline, ..Rare::default() }));
+        job.payload = Some(payload);
+        job.rare = rare;
+        job.kind = kind;
+        job.doom = None;
+        job.state = 0;
+        self.unused = next;
+        self.len += 1;
+        JobKey { index, generation }
+    }
+
+    fn grow(&mut self) {
+        let end = (self.blocks.len() + 1) * BLOCK;
+        let end = u32::try_from(end).expect("fewer than 2^32 jobs fit in memory");
+        let first = end - BLOCK as u32;
+        let next = |index| if index + 1 < end { index + 1 } else { Link::NONE.next };
+        self.blocks.push((first..end).map(|index| Job::unused(0, next(index))).collect());
+        self.unused = first;
     }
 
     /// The index of a job that has not ended.
     pub(super) fn find(&self, key: JobKey) -> Option<u32> {
-        let entry = self.entries.get(key.index as usize)?;
-        (entry.generation == key.generation && entry.job.is_some()).then_some(key.index)
+        let job = self.blocks.get(key.index as usize / BLOCK)?.get(key.index as usize % BLOCK)?;
+        (job.generation == key.generation && job.payload.is_some()).then_some(key.index)
     }
 
     pub(super) fn key(&self, index: u32) -> JobKey {
-        JobKey { index, generation: self.entries[index as usize].generation }
+        JobKey { index, generation: self[index].generation }
     }
 
     /// Forgets the job and gives back what it carried.
     pub(super) fn remove(&mut self, index: u32) -> Option<T> {
-        let entry = &mut self.entries[index as usize];
-        let Job { payload, .. } = entry.job.take()?;
-        entry.generation = entry.generation.wrapping_add(1);
-        self.free.push(index);
+        let next = self.unused;
+        let job = &mut self[index];
+        let payload = job.payload.take()?;
+        job.rare = None;
+        job.generation = job.generation.wrapping_add(1);
+        job.link = Link { next, ..Link::NONE };
+        self.unused = index;
+        self.len -= 1;
         Some(payload)
     }
 }
@@ -190,19 +279,23 @@ impl<T> Index<u32> for Jobs<T> {
     type Output = Job<T>;
 
     fn index(&self, index: u32) -> &Job<T> {
-        self.entries[index as usize]
-            .job
-            .as_ref()
-            .expect("an index in the queue, a timer or a window is of an unresolved job")
+        &self.blocks[index as usize / BLOCK][index as usize % BLOCK]
     }
 }
 
 impl<T> IndexMut<u32> for Jobs<T> {
     fn index_mut(&mut self, index: u32) -> &mut Job<T> {
-        self.entries[index as usize]
-            .job
-            .as_mut()
-            .expect("an index in the queue, a timer or a window is of an unresolved job")
+        &mut self.blocks[index as usize / BLOCK][index as usize % BLOCK]
+    }
+}
+
+impl<T> Links for Jobs<T> {
+    fn link(&self, index: u32) -> Link {
+        self[index].link
+    }
+
+    fn link_mut(&mut self, index: u32) -> &mut Link {
+        &mut self[index].link
     }
 }
 
@@ -213,10 +306,10 @@ mod tests {
     #[test]
     fn the_key_of_an_ended_job_matches_nothing() {
         let mut jobs = Jobs::new();
-        let old = jobs.insert(Job::new(1u64, 0, None, None));
+        let old = jobs.insert(1u64, 0, None, None);
         assert!(jobs.remove(old.index).is_some());
         assert_eq!(jobs.find(old), None);
-        let new = jobs.insert(Job::new(2u64, 0, None, None));
+        let new = jobs.insert(2u64, 0, None, None);
         assert_eq!(new.index, old.index);
         assert_eq!(jobs.find(old), None);
         assert_eq!(jobs.find(new), Some(new.index));
@@ -224,8 +317,34 @@ mod tests {
     }
 
     #[test]
+    fn records_lie_where_they_lay_however_many_come() {
+        let mut jobs = Jobs::new();
+        let keys: Vec<_> = (0..3 * BLOCK).map(|n| jobs.insert(n, 0, None, None)).collect();
+        for (n, key) in keys.iter().enumerate() {
+            assert_eq!((key.index as usize, *jobs[key.index].payload()), (n, n));
+        }
+        for key in keys.iter().rev() {
+            assert!(jobs.remove(key.index).is_some());
+        }
+        assert_eq!((jobs.insert(7, 0, None, None).index, jobs.blocks.len()), (0, 3));
+    }
+
+    #[test]
+    fn attempts_are_counted_however_many_they_are() {
+        let mut jobs = Jobs::new();
+        let key = jobs.insert((), 0, None, None);
+        let job = &mut jobs[key.index];
+        job.set_place(Place::Window(3));
+        for n in 0..100 {
+            assert_eq!(job.attempts(), n);
+            job.count_attempt();
+        }
+        assert_eq!(job.place(), Place::Window(3));
+        assert!(job.begins() && !job.begins() && !job.was_assigned());
+    }
+
+    #[test]
     fn a_waiting_job_is_a_small_record() {
-        let links = 8;
-        assert!(size_of::<Entry<Arc<u64>>>() + links <= 64);
+        assert!(size_of::<Job<Arc<u64>>>() <= 40);
     }
 }

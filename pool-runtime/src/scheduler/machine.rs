@@ -11,12 +11,13 @@ use crate::error::WorkerExit;
 use crate::policy::Terms;
 use crate::stats::Histogram;
 
+use super::crew::Crew;
 use super::estimate::Estimates;
-use super::event::{Action, Ending, Event, JobKey, Readiness, Time};
-use super::job::{Doom, Job, Jobs, Place};
+use super::event::{Action, Ending, Event, JobKey, Readiness, Time, nanos};
+use super::job::{Doom, Jobs};
 use super::launches::Launches;
 use super::queue::Queue;
-use super::worker::{Crew, Limits, Stage};
+use super::worker::{Limits, Stage};
 
 /// What the pool was built with.
 #[derive(Clone, Debug)]
@@ -99,7 +100,7 @@ impl<T: Clone> Scheduler<T> {
         };
         let limits = Limits {
             window: config.window,
-            horizon: config.horizon,
+            horizon: nanos(config.horizon),
             max_jobs: config.max_jobs_per_worker,
         };
         let mut scheduler = Scheduler {
@@ -137,7 +138,7 @@ impl<T: Clone> Scheduler<T> {
         terms: Option<Arc<Terms>>,
         deadline: Option<(Time, Duration)>,
     ) -> JobKey {
-        let key = self.jobs.insert(Job::new(job, kind, terms, deadline));
+        let key = self.jobs.insert(job, kind, terms, deadline);
         if self.mode != Mode::Open {
             self.end(key.index, Ending::PoolClosed);
             return key;
@@ -156,6 +157,14 @@ impl<T: Clone> Scheduler<T> {
 
     /// Takes in news. Drain the actions after each event.
     pub(crate) fn handle_event(&mut self, now: Time, event: Event) {
+        self.take_in(now, event);
+        self.conclude(now);
+    }
+
+    /// Takes in one of several pieces of news that came together: what follows from it for other
+    /// jobs waits for [`conclude`](Self::conclude). Drain the actions after each event, and conclude
+    /// before anything else is asked for; an answer to a recall is fed as always.
+    pub(crate) fn take_in(&mut self, now: Time, event: Event) {
         match event {
             Event::Cancel { job } => self.give_up(now, job, Doom::Cancel),
             Event::Kill { job } => self.give_up(now, job, Doom::Kill),
@@ -211,7 +220,6 @@ impl<T: Clone> Scheduler<T> {
             }
             Event::Shutdown => self.shutdown(now),
         }
-        self.conclude(now);
     }
 
     /// Does what is due. Call it when the moment that [`poll_timeout`](Self::poll_timeout)
@@ -229,7 +237,7 @@ impl<T: Clone> Scheduler<T> {
                 Alarm::Deadline => self.give_up(now, key, Doom::Deadline),
                 Alarm::BackOff => {
                     if let Some(index) = self.jobs.find(key) {
-                        self.queue.end_rest(index);
+                        self.queue.end_rest(&mut self.jobs, index);
                         self.enqueue(now, index);
                     }
                 }
@@ -272,34 +280,41 @@ impl<T: Clone> Scheduler<T> {
         earliest(at, self.next_home_time())
     }
 
-    /// How many more jobs, beyond those queued, could be handed to ready workers right now.
+    /// Whether there may be a worker for one more job, beyond those that wait: if not, nothing
+    /// [hungers](Self::hungers_for) for any job.
     ///
     /// With an idle timeout a worker that sleeps or starts counts as room for one job, since
     /// nothing but a job wakes it. Where no worker can be started there is room for one job, so
-    /// that whoever waits for this number learns of it: by that job's end.
-    pub(crate) fn hunger(&self) -> usize {
+    /// that whoever waits for this learns of it: by that job's end.
+    pub(crate) fn is_hungry(&self) -> bool {
+        let waiting = self.queue.len();
+        self.mode == Mode::Open
+            && (waiting == 0 && self.crew.has_places() || self.could_help_out() > waiting)
+    }
+
+    /// The same as a number: how many jobs, if they are like those before.
+    #[cfg(test)]
+    pub(super) fn hunger(&self) -> usize {
         if self.mode != Mode::Open {
             return 0;
         }
-        let mut room = self.crew.sums().room + self.could_wake();
-        if self.is_hopeless() {
-            room = room.max(1);
-        }
+        let room = (self.crew.room() + self.could_wake()).max(usize::from(self.is_hopeless()));
         room.saturating_sub(self.queue.len())
     }
 
     /// Whether one more job of this function, with a memory limit or without, would be handed to a
-    /// worker at once, or wakes one as in [`hunger`](Self::hunger). What is true of the jobs before
-    /// it, by which that number is reckoned, need not be true of this one.
+    /// worker at once, or wakes one as in [`is_hungry`](Self::is_hungry). Who waits already goes
+    /// first.
     pub(crate) fn hungers_for(&self, now: Time, kind: u16, has_memory_limit: bool) -> bool {
-        if self.mode != Mode::Open {
-            return false;
-        }
-        // Who waits already goes first.
         let waiting = self.queue.len();
         let weight = self.weight_of(kind, has_memory_limit);
-        let is_taken = waiting == 0 && self.crew.who_takes(weight, now).is_some();
-        is_taken || self.could_wake().max(usize::from(self.is_hopeless())) > waiting
+        self.mode == Mode::Open
+            && (waiting == 0 && self.crew.is_taken(weight, now) || self.could_help_out() > waiting)
+    }
+
+    /// How many jobs have to come for a worker to come, or to be told that none can.
+    fn could_help_out(&self) -> usize {
+        self.could_wake().max(usize::from(self.is_hopeless()))
     }
 
     /// How many workers sleep or start, for whom a job may be kept.
@@ -345,10 +360,14 @@ impl<T: Clone> Scheduler<T> {
 
     /// What has to hold after everything: no job waits for a free worker, no worker is
     /// missing or too many, and nothing waits in a pool that was shut down.
-    fn conclude(&mut self, now: Time) {
+    ///
+    /// To be called after [`take_in`](Self::take_in) alone, and to be followed by a drain of the
+    /// actions.
+    pub(crate) fn conclude(&mut self, now: Time) {
+        self.crew.settle_changed(now);
         if self.mode == Mode::Shutdown {
             // Jobs that a recall gives back end in the line with those that never left.
-            if self.crew.sums().recalls == 0 {
+            if self.crew.sums().recalling == 0 {
                 self.end_all_waiting(Ending::PoolClosed);
             }
             return;
@@ -386,9 +405,5 @@ impl<T: Clone> Scheduler<T> {
             Stage::Killed { .. } => self.gone(now, slot, WorkerExit::Unknown, false),
             Stage::Ready => self.pressed_too_long(now, slot),
         }
-    }
-
-    pub(super) fn place(&self, index: u32) -> Place {
-        self.jobs[index].place
     }
 }

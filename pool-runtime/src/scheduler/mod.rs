@@ -37,10 +37,12 @@
 //!   order in which they were submitted, whether they were handed ahead or not.
 
 mod course;
+mod crew;
 mod estimate;
 mod event;
 mod job;
 mod launches;
+mod list;
 mod machine;
 mod numbers;
 mod queue;
@@ -48,6 +50,7 @@ mod recall;
 #[cfg(test)]
 mod sim;
 mod staff;
+mod sums;
 #[cfg(test)]
 mod tests;
 mod times;

@@ -27,7 +27,7 @@ impl<T: Clone> Scheduler<T> {
             let worker = &self.crew[slot];
             let head = worker.window.front().map(|index| {
                 let job = &self.jobs[index];
-                (&job.payload, job.attempts + 1, worker.head_since)
+                (job.payload(), job.attempts() + 1, worker.head_since)
             });
             let state = match worker.stage {
                 Stage::Gone => WorkerState::Gone,

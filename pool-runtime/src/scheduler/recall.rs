@@ -43,7 +43,7 @@ impl<T: Clone> Scheduler<T> {
     /// The timeout of an attempt has passed, or its stall timeout.
     pub(super) fn timeout_passed(&mut self, now: Time, key: JobKey, doom: Doom) {
         let Some(index) = self.jobs.find(key) else { return };
-        if let Place::Window(slot) = self.place(index) {
+        if let Place::Window(slot) = self.jobs[index].place() {
             match doom {
                 Doom::Stall => self.crew[slot].stall_at = None,
                 _ => self.crew[slot].timeout_at = None,

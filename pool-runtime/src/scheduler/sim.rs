@@ -50,6 +50,7 @@ const EXPECTED: &[&str] = &[
     "event Recalled",
     "event Recalled nothing kept",
     "event Recalled several kept",
+    "several replies at once",
     "event Awake",
     "event NotBegun",
     "event Progressed",

@@ -72,6 +72,7 @@ impl Window {
         self.is_empty() || self.load + weight.nanos() <= horizon
     }
 
+    #[cfg(test)]
     /// How many more jobs like the last keep all of it within so many nanoseconds.
     pub(super) fn room(&self, horizon: u64) -> usize {
         let each = self.last.nanos().max(1);

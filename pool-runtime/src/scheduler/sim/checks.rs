@@ -28,7 +28,7 @@ impl World {
 
     pub(super) fn is_in_back_off(&self, number: usize) -> bool {
         let index = self.scheduler.jobs.find(self.jobs[number].key);
-        index.is_some_and(|index| self.scheduler.jobs[index].place == Place::BackOff)
+        index.is_some_and(|index| self.scheduler.jobs[index].place() == Place::BackOff)
     }
 
     /// How long the job is expected to take, in nanoseconds. One with a memory limit shares its
@@ -55,7 +55,7 @@ impl World {
         let job = &self.jobs[number];
         let order = jobs[job.key.index].order;
         for priority in PRIORITIES {
-            let waiting = self.scheduler.queue.of(priority);
+            let waiting = self.scheduler.queue.of(jobs, priority);
             if priority > job.terms.priority {
                 ensure!(waiting.is_empty(), "job {number} overtakes a higher priority");
             } else if priority == job.terms.priority {
@@ -135,7 +135,7 @@ impl World {
         is_alone: bool,
     ) -> Result<(), Violation> {
         let Some(index) = self.scheduler.jobs.find(self.jobs[number].key) else { return Ok(()) };
-        let waits = self.scheduler.jobs[index].place == Place::Queue;
+        let waits = self.scheduler.jobs[index].place() == Place::Queue;
         // By its priority it may go before those that wait.
         let was_known = is_wanted || !is_alone;
         ensure!(waits || was_known, "job {number} is taken, and nobody was hungry for it");
@@ -208,6 +208,8 @@ impl World {
         if self.shut {
             return Ok(());
         }
+        let unread = !process.replies.is_empty() && !process.has_just_answered;
+        ensure!(process.over || !unread, "{worker:?} is killed, and has answered");
         match process.life {
             Life::Starting => {
                 let in_time = waited < self.config.start_timeout;

@@ -15,6 +15,33 @@ impl World {
     }
 
     pub(super) fn feed(&mut self, event: Event) -> Result<(), Violation> {
+        if event == Event::Shutdown {
+            self.peek()?;
+        }
+        self.note(&event);
+        let recalled = matches!(event, Event::Recalled { .. } | Event::NotBegun { .. });
+        self.tell(event);
+        self.look_at_new_actions()?;
+        if recalled {
+            // It is the drain that feeds these, and goes on.
+            return Ok(());
+        }
+        self.drain()?;
+        self.check()
+    }
+
+    /// The same for one of several that come together.
+    pub(super) fn take_in(&mut self, event: Event) -> Result<(), Violation> {
+        self.note(&event);
+        if let Some(event) = self.sabotage_event(event) {
+            self.scheduler.take_in(self.now, event.clone());
+            self.sabotage_told(&event);
+        }
+        self.look_at_new_actions()?;
+        self.drain()
+    }
+
+    fn note(&mut self, event: &Event) {
         self.say(|| format!("  event {event:?}"));
         self.count(match event {
             Event::Cancel { .. } => "event Cancel",
@@ -32,24 +59,15 @@ impl World {
             Event::Close => "event Close",
             Event::Shutdown => "event Shutdown",
         });
-        if event == Event::Close {
+        if *event == Event::Close {
             self.closing = true;
         }
-        if event == Event::Shutdown {
+        if *event == Event::Shutdown {
             if self.closing && !self.shut && !self.open.is_empty() {
                 self.count("shutdown while closing");
             }
             self.shut = true;
         }
-        let recalled = matches!(event, Event::Recalled { .. } | Event::NotBegun { .. });
-        self.tell(event);
-        self.look_at_new_actions()?;
-        if recalled {
-            // It is the drain that feeds these, and goes on.
-            return Ok(());
-        }
-        self.drain()?;
-        self.check()
     }
 
     /// Every event goes this way, so that a mutant can have a word.
@@ -69,6 +87,10 @@ impl World {
             }
             self.say(|| format!("    action {action:?}"));
             self.perform(action)?;
+        }
+        // What was written before a recall is read right after it.
+        while let Some(worker) = self.recalled.pop() {
+            self.book(worker, usize::MAX)?;
         }
         Ok(())
     }
@@ -203,7 +225,16 @@ impl World {
             silent || doomed || over || stuck || self.shut,
             "{worker:?} is recalled for no reason"
         );
+        // It goes on until the recall comes to it.
+        let goes_on = |process: &Process| {
+            let runs = process.life == Life::Running && !process.dead && !process.stopped;
+            runs && !process.over
+        };
+        while goes_on(&self.processes[at]) && self.dice.percent(30) {
+            self.work(at)?;
+        }
         let process = &mut self.processes[at];
+        process.has_just_answered = process.claimed == process.replies.len();
         if process.replies.is_empty() && self.dice.percent(dies) {
             self.count("event WorkerGone in place of Recalled");
             let claimed = self.processes[at].claimed > 0;
@@ -250,6 +281,7 @@ impl World {
         for number in back {
             self.jobs[number].worker = None;
         }
+        self.recalled.push(worker);
         self.feed(Event::Recalled { worker, kept })
     }
 }

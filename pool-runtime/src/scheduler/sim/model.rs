@@ -96,6 +96,8 @@ pub(super) struct Process {
     /// answered: the replies were written and not yet fed.
     pub(super) claimed: usize,
     pub(super) replies: VecDeque<Reply>,
+    /// When it was recalled the last time it had answered all it had claimed.
+    pub(super) has_just_answered: bool,
     pub(super) owes_awake: bool,
     pub(super) asked_at: Option<Time>,
     pub(super) recalled_at: Option<Time>,
@@ -131,6 +133,7 @@ impl Process {
             loads: VecDeque::new(),
             claimed: 0,
             replies: VecDeque::new(),
+            has_just_answered: false,
             owes_awake: false,
             asked_at: None,
             recalled_at: None,

@@ -162,7 +162,7 @@ impl World {
     /// Whether a queue of the user's would give this job to the scheduler now.
     pub(super) fn is_hungry_for(&self, kind: u16, terms: &Terms) -> bool {
         match self.mutant {
-            Some(Mutant::TakesWhatNobodyTakes) => self.scheduler.hunger() > 0,
+            Some(Mutant::TakesWhatNobodyTakes) => self.scheduler.is_hungry(),
             _ => self.scheduler.hungers_for(self.now, kind, terms.memory_limit.is_some()),
         }
     }
@@ -172,7 +172,7 @@ impl World {
         let Some(index) = self.scheduler.jobs.find(key) else { return };
         let job = &self.scheduler.jobs[index];
         let forgets = self.is(Mutant::ForgetsDeadlines)
-            || self.is(Mutant::ForgetsDeadlinesInTheQueue) && job.place == Place::Queue;
+            || self.is(Mutant::ForgetsDeadlinesInTheQueue) && job.place() == Place::Queue;
         if let Some((at, _)) = job.deadline().filter(|_| forgets) {
             self.scheduler.timers.remove(&(at, key, Alarm::Deadline));
         }
@@ -200,7 +200,7 @@ impl World {
                 let index = scheduler.jobs.find(*job);
                 let known = index.map(|index| &scheduler.jobs[index]);
                 let ignored = known.is_some_and(|job| match mutant {
-                    Mutant::CancelIgnoresBackOff => job.place == Place::BackOff,
+                    Mutant::CancelIgnoresBackOff => job.place() == Place::BackOff,
                     Mutant::TheFirstReasonWins => job.doom.is_some(),
                     _ => false,
                 });
@@ -288,12 +288,13 @@ impl World {
                 }
                 Mutant::CountsEveryWait => job.forget_begun(),
                 Mutant::LetsPoisonCircle => job.set_moves(0),
-                Mutant::CountsUnclaimedAttempts if !death => job.attempts += 1,
-                Mutant::ChargesTwice if death => job.attempts += 1,
+                Mutant::CountsUnclaimedAttempts if !death => job.count_attempt(),
+                Mutant::ChargesTwice if death => job.count_attempt(),
                 Mutant::CloseForgetsRetries if death && self.closing => {
                     let retry = RetryPolicy::attempts(1);
-                    job.terms =
-                        job.terms.as_ref().map(|terms| Arc::new(Terms { retry, ..**terms }));
+                    if let Some(&terms) = job.terms() {
+                        job.set_terms(Terms { retry, ..terms });
+                    }
                 }
                 _ => {}
             }
@@ -312,8 +313,8 @@ impl World {
             Mutant::PutsRecalledJobsToTheBack => {
                 for job in self.jobs.iter().filter(|job| job.touched && job.ending.is_none()) {
                     let Some(index) = scheduler.jobs.find(job.key) else { continue };
-                    if scheduler.jobs[index].place == Place::Queue && job.worker.is_none() {
-                        scheduler.queue.remove(job.terms.priority, index);
+                    if scheduler.jobs[index].place() == Place::Queue && job.worker.is_none() {
+                        scheduler.queue.remove(&mut scheduler.jobs, job.terms.priority, index);
                         scheduler.enqueue(self.now, index);
                     }
                 }
@@ -343,7 +344,7 @@ impl World {
             Some(Mutant::RejuvenatesTheResting) => {
                 for job in &self.jobs {
                     let Some(index) = scheduler.jobs.find(job.key) else { continue };
-                    if scheduler.jobs[index].place == Place::BackOff {
+                    if scheduler.jobs[index].place() == Place::BackOff {
                         scheduler.jobs[index].order = self.now.nanos();
                     }
                 }

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::WorkerExit;
 
-use super::super::event::{Event, Reply};
+use super::super::event::{Event, Reply, WorkerId};
 use super::model::{Failure, Life, Process, Silent};
 use super::world::World;
 use super::{Violation, ensure};
@@ -32,6 +32,10 @@ impl World {
             return self.check();
         }
         if process.killed_at.is_some() {
+            // A signal takes its time, and meanwhile a job may come to its end.
+            if process.is_running_a_job() && dice.percent(20) {
+                process.replies.push_back(Reply::Done);
+            }
             if !process.replies.is_empty() && dice.percent(20) && !unattended {
                 self.count("reply after a kill");
                 let took = Duration::from_secs(1);
@@ -80,8 +84,9 @@ impl World {
                 } else if dice.percent(stops) {
                     process.stopped = true;
                 }
-                if !process.replies.is_empty() && dice.percent(50) {
-                    return self.feed_reply(at);
+                if !process.replies.is_empty() && dice.percent(self.reads) {
+                    let most = 1 + dice.below(process.replies.len() as u64) as usize;
+                    return self.book(worker, most);
                 }
                 if process.stopped {
                     return Ok(());
@@ -101,7 +106,8 @@ impl World {
                     }
                     return self.feed(Event::Progressed { worker });
                 }
-                if dice.percent(1) {
+                // The host knows which job it was that ran, and that it is not the head.
+                if process.replies.is_empty() && dice.percent(1) {
                     return self.grow(at);
                 }
                 self.work(at)
@@ -158,19 +164,45 @@ impl World {
         Ok(())
     }
 
-    pub(super) fn feed_reply(&mut self, at: usize) -> Result<(), Violation> {
-        let bloated = self.dice.percent(4);
+    /// Reads what all have written.
+    pub(super) fn peek(&mut self) -> Result<(), Violation> {
+        let workers: Vec<_> = self.processes.iter().map(|process| process.id).collect();
+        workers.into_iter().try_for_each(|worker| self.book(worker, usize::MAX))
+    }
+
+    /// Reads so many of the replies that a process has written: they come to the scheduler together.
+    pub(super) fn book(&mut self, worker: WorkerId, most: usize) -> Result<(), Violation> {
+        let mut booked = 0;
+        while booked < most && self.book_one(worker)? {
+            booked += 1;
+        }
+        if booked == 0 {
+            return Ok(());
+        }
+        if booked > 1 {
+            self.count("several replies at once");
+        }
+        self.scheduler.conclude(self.now);
+        self.sabotage_after();
+        self.look_at_new_actions()?;
+        self.drain()?;
+        self.check()
+    }
+
+    fn book_one(&mut self, worker: WorkerId) -> Result<bool, Violation> {
+        let Some(at) = self.find(worker) else { return Ok(false) };
         let process = &mut self.processes[at];
-        if bloated && process.killed_at.is_none() {
-            let worker = process.id;
-            process.over = true;
-            self.feed(Event::Bloated { worker })?;
+        if process.killed_at.is_some() || process.replies.is_empty() {
+            return Ok(false);
+        }
+        if self.dice.percent(4) {
+            self.processes[at].over = true;
+            self.take_in(Event::Bloated { worker })?;
         }
         let process = &mut self.processes[at];
-        let worker = process.id;
         let (Some(reply), Some(number)) = (process.replies.pop_front(), process.window.pop_front())
         else {
-            return Ok(());
+            return Ok(false);
         };
         process.loads.pop_front();
         process.claimed -= 1;
@@ -197,19 +229,14 @@ impl World {
         if asked {
             self.count("reply while asked");
         }
-        self.feed(Event::Replied { worker, reply, took })
+        self.take_in(Event::Replied { worker, reply, took })?;
+        Ok(true)
     }
 
     /// Tells of a death, after everything that was written was read.
     pub(super) fn bury(&mut self, at: usize) -> Result<(), Violation> {
         let worker = self.processes[at].id;
-        while let Some(at) = self.find(worker) {
-            let process = &self.processes[at];
-            if process.replies.is_empty() || process.killed_at.is_some() {
-                break;
-            }
-            self.feed_reply(at)?;
-        }
+        self.book(worker, usize::MAX)?;
         let Some(at) = self.find(worker) else { return Ok(()) };
         let claimed = self.processes[at].claimed > 0;
         let exit =

@@ -30,9 +30,11 @@ impl World {
         let sums = scheduler.crew.recount();
         ensure!(*scheduler.crew.sums() == sums, "the sums are wrong");
         self.check_numbers()?;
+        let hungers = (0..4).any(|kind| scheduler.hungers_for(self.now, kind, false));
+        ensure!(scheduler.is_hungry() || !hungers, "nobody knows of the hunger");
         if self.shut {
             ensure!(waiting + in_back_off == 0, "jobs wait after the shutdown");
-            ensure!(scheduler.hunger() == 0, "there is hunger after the end");
+            ensure!(!scheduler.is_hungry(), "there is hunger after the end");
             return Ok(());
         }
         self.check_staff(waiting)
@@ -44,12 +46,12 @@ impl World {
         let mut waiting = 0;
         for priority in PRIORITIES {
             let (mut last_order, mut last_untouched) = (None, None);
-            for index in scheduler.queue.of(priority) {
+            for index in scheduler.queue.of(&scheduler.jobs, priority) {
                 let job = &scheduler.jobs[index];
-                let number = job.payload as usize;
+                let number = *job.payload() as usize;
                 let model = &self.jobs[number];
                 ensure!(model.terms.priority == priority, "job {number} waits in the wrong line");
-                ensure!(job.place == Place::Queue, "job {number} waits, and thinks otherwise");
+                ensure!(job.place() == Place::Queue, "job {number} waits, and thinks otherwise");
                 ensure!(model.worker.is_none(), "job {number} waits, and is in a window");
                 ensure!(job.doom.is_none(), "job {number} waits, doomed");
                 ensure!(last_order < Some(job.order), "job {number} is out of order");
@@ -81,14 +83,17 @@ impl World {
                     None => return Err(format!("slot {slot} has no process")),
                 },
             };
-            let window = worker.window.iter().map(|index| scheduler.jobs[index].payload as usize);
+            let window =
+                worker.window.iter().map(|index| *scheduler.jobs[index].payload() as usize);
             ensure!(window.eq(known.iter().copied()), "slot {slot} has another window: {known:?}");
             for index in worker.window.iter() {
                 let job = &scheduler.jobs[index];
-                let number = job.payload;
-                ensure!(job.place == Place::Window(slot), "job {number} thinks it is elsewhere");
+                let number = *job.payload();
+                ensure!(job.place() == Place::Window(slot), "job {number} thinks it is elsewhere");
             }
             ensure!(worker.claimed == 0 || worker.claimed == known.len(), "slot {slot}: claims");
+            let looked = worker.claimed <= 1 || worker.stage != Stage::Ready;
+            ensure!(looked, "slot {slot} claims several, and nobody has looked");
             handed_out += known.len();
         }
         Ok(handed_out)
@@ -106,10 +111,10 @@ impl World {
                 return Err(format!("a timer for {alarm:?} is left of an ended job"));
             };
             let job = &scheduler.jobs[index];
-            let number = job.payload;
+            let number = *job.payload();
             match alarm {
                 Alarm::Timeout => {
-                    let Place::Window(slot) = job.place else {
+                    let Place::Window(slot) = job.place() else {
                         return Err(format!("job {number} waits, and its timeout runs"));
                     };
                     let worker = &scheduler.crew[slot];
@@ -117,7 +122,7 @@ impl World {
                     ensure!(worker.timeout_at == Some(at), "job {number}: the timeout differs");
                 }
                 Alarm::Stall => {
-                    let Place::Window(slot) = job.place else {
+                    let Place::Window(slot) = job.place() else {
                         return Err(format!("job {number} waits, and its stall timeout runs"));
                     };
                     let worker = &scheduler.crew[slot];
@@ -128,7 +133,7 @@ impl World {
                     ensure!(job.deadline().is_some_and(|(due, _)| due == at), "a wrong deadline");
                 }
                 Alarm::BackOff => {
-                    ensure!(job.place == Place::BackOff, "job {number} is not in back-off");
+                    ensure!(job.place() == Place::BackOff, "job {number} is not in back-off");
                     ensure!(job.due() == Some(at), "job {number} waits for something else");
                     in_back_off += 1;
                 }

@@ -28,6 +28,8 @@ pub(super) struct World {
     /// Past lives.
     pub(super) ghosts: Vec<WorkerId>,
     pub(super) jobs: Vec<ModelJob>,
+    /// Those that were recalled, and whose replies are to be read for it.
+    pub(super) recalled: Vec<WorkerId>,
     /// By kind, in nanoseconds.
     pub(super) estimates: BTreeMap<u16, u64>,
     /// Numbers of the unresolved jobs.
@@ -42,6 +44,8 @@ pub(super) struct World {
     pub(super) fails: u64,
     pub(super) dies: u64,
     pub(super) stops: u64,
+    /// That replies are read, and not held back.
+    pub(super) reads: u64,
     pub(super) numbers: Numbers,
     counters: Counters,
     /// Actions seen, in order.
@@ -79,6 +83,7 @@ impl World {
             processes: Vec::new(),
             ghosts: Vec::new(),
             jobs: Vec::new(),
+            recalled: Vec::new(),
             estimates: BTreeMap::new(),
             open: Vec::new(),
             closing: false,
@@ -89,6 +94,7 @@ impl World {
             fails: dice.one_of(&[0, 5, 5, 40, 90]),
             dies: dice.one_of(&[0, 1, 3, 10]),
             stops: dice.one_of(&[0, 0, 1, 4]),
+            reads: dice.one_of(&[50, 50, 10, 2]),
             numbers: Numbers::default(),
             counters: Counters::new(),
             told: 0,
@@ -254,6 +260,7 @@ impl World {
     }
 
     pub(super) fn give_up_a_job(&mut self) -> Result<(), Violation> {
+        self.peek()?;
         if self.open.is_empty() {
             return Ok(());
         }
@@ -327,17 +334,7 @@ impl World {
 
     pub(super) fn advance(&mut self, wait: Duration) -> Result<(), Violation> {
         let target = self.now + wait;
-        loop {
-            // Nobody leaves a written reply unread for long.
-            while wait > Duration::from_millis(10) {
-                let unread =
-                    |process: &Process| !process.replies.is_empty() && process.killed_at.is_none();
-                let Some(at) = self.processes.iter().position(unread) else { break };
-                self.feed_reply(at)?;
-            }
-            let Some(due) = self.scheduler.poll_timeout().filter(|&due| due <= target) else {
-                break;
-            };
+        while let Some(due) = self.scheduler.poll_timeout().filter(|&due| due <= target) {
             self.pass(self.now.max(due));
             if self.dice.percent(20) {
                 // The driver is late, and news may come first.
@@ -358,6 +355,7 @@ impl World {
 
     pub(super) fn fire(&mut self) -> Result<(), Violation> {
         let due = self.is_unattended();
+        self.peek()?;
         let given_up =
             |process: &Process| process.killed_at.is_some_and(|at| at + PATIENCE <= self.now);
         let given_up = |process: &Process| self.config.killable && given_up(process);

@@ -1,0 +1,284 @@
+//! All workers: the lists by which one is found without a search, and the numbers over all of them.
+//!
+//! Decides nothing. After any change to a worker, [`Crew::settle`] brings lists and sums up to date;
+//! there is no other place that touches them.
+
+use std::collections::BTreeSet;
+use std::ops::{Index, IndexMut};
+
+use super::estimate::Weight;
+use super::event::{Time, WorkerId};
+use super::list::{Link, List};
+use super::sums::{Marks, Sums};
+use super::times::Times;
+use super::worker::{Limits, Stage, Worker};
+
+/// The list in which a worker is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Shelf {
+    None,
+    /// To be launched.
+    Gone,
+    /// Ready, and its window is empty.
+    Idle,
+    /// Ready, and there is a place in its window behind other jobs.
+    Open,
+    /// The same, and it was asked in vain since it last changed.
+    Passed,
+}
+
+/// A worker, and what was made of it when it was last settled.
+struct Member {
+    worker: Worker,
+    marks: Marks,
+    shelf: Shelf,
+    timer: Option<Time>,
+    /// It has changed since.
+    changed: bool,
+}
+
+/// All workers.
+pub(super) struct Crew {
+    members: Vec<Member>,
+    /// Slots of those that have changed since they were settled.
+    changed: Vec<u32>,
+    limits: Limits,
+    links: Vec<Link>,
+    gone: List,
+    /// The one that became idle last comes first, so that the others can go home.
+    idle: List,
+    /// The one that was served longest ago comes first.
+    open: List,
+    /// All of these were served before those that are open, and refuse what has this weight or more.
+    passed: List,
+    refused: Weight,
+    timers: BTreeSet<(Time, u32)>,
+    sums: Sums,
+    pub(super) times: Times,
+}
+
+impl Crew {
+    pub(super) fn new(workers: u32, limits: Limits) -> Self {
+        let member = |_| Member {
+            worker: Worker::new(),
+            marks: Marks::default(),
+            shelf: Shelf::None,
+            timer: None,
+            changed: false,
+        };
+        let mut crew = Crew {
+            members: (0..workers).map(member).collect(),
+            changed: Vec::new(),
+            limits,
+            links: vec![Link::NONE; workers as usize],
+            gone: List::EMPTY,
+            idle: List::EMPTY,
+            open: List::EMPTY,
+            passed: List::EMPTY,
+            refused: Weight::NONE,
+            timers: BTreeSet::new(),
+            sums: Sums::default(),
+            times: Times::default(),
+        };
+        for slot in (0..workers).rev() {
+            crew.settle(slot, Time::default());
+        }
+        crew
+    }
+
+    pub(super) fn slots(&self) -> std::ops::Range<u32> {
+        0..u32::try_from(self.members.len()).unwrap_or(u32::MAX)
+    }
+
+    pub(super) fn id(&self, slot: u32) -> WorkerId {
+        WorkerId { slot, generation: self[slot].generation }
+    }
+
+    /// The slot of a worker that is not gone, as far as the scheduler knows.
+    pub(super) fn find(&self, worker: WorkerId) -> Option<u32> {
+        let known = &self.members.get(worker.slot as usize)?.worker;
+        (known.stage != Stage::Gone && known.generation == worker.generation).then_some(worker.slot)
+    }
+
+    pub(super) fn sums(&self) -> &Sums {
+        &self.sums
+    }
+
+    /// How much time the workers had, and how much of it they had a job.
+    pub(super) fn times(&self, now: Time) -> Times {
+        self.times.until(now, self.sums.present, self.sums.busy)
+    }
+
+    /// The sums, added up anew.
+    #[cfg(test)]
+    pub(super) fn recount(&self) -> Sums {
+        self.members
+            .iter()
+            .map(|member| member.worker.marks())
+            .fold(Sums::default(), |sums, marks| sums.replacing(Marks::default(), marks))
+    }
+
+    /// How many jobs could be handed out, if they are like those before.
+    #[cfg(test)]
+    pub(super) fn room(&self) -> usize {
+        self.members.iter().map(|member| member.worker.room(&self.limits)).sum()
+    }
+
+    /// A slot without a worker; those that never had one come first.
+    pub(super) fn first_gone(&self) -> Option<u32> {
+        self.gone.first()
+    }
+
+    /// Who gets a job of this weight: an idle worker, else, of those who take it, the one who was
+    /// served longest ago.
+    pub(super) fn who_takes(&mut self, weight: Weight, now: Time) -> Option<u32> {
+        if let Some(slot) = self.idle.first() {
+            return Some(slot);
+        }
+        if weight < self.refused {
+            self.ask_again();
+        }
+        while let Some(slot) = self.open.first() {
+            if self.takes(slot, weight, now) {
+                return Some(slot);
+            }
+            self.open.remove(&mut self.links, slot);
+            self.passed.push_back(&mut self.links, slot);
+            self.members[slot as usize].shelf = Shelf::Passed;
+            self.refused = self.refused.max(weight);
+        }
+        None
+    }
+
+    /// What they refused was heavier.
+    fn ask_again(&mut self) {
+        while let Some(slot) = self.passed.last() {
+            self.passed.remove(&mut self.links, slot);
+            self.open.push_front(&mut self.links, slot);
+            self.members[slot as usize].shelf = Shelf::Open;
+        }
+        self.refused = Weight::NONE;
+    }
+
+    /// Whether anybody would get a job of this weight.
+    pub(super) fn is_taken(&self, weight: Weight, now: Time) -> bool {
+        let takes = |slot| self.takes(slot, weight, now);
+        !self.idle.is_empty()
+            || self.open.iter(&self.links).any(takes)
+            || weight < self.refused && self.passed.iter(&self.links).any(takes)
+    }
+
+    /// Whether anybody has a place for a job that is light enough.
+    pub(super) fn has_places(&self) -> bool {
+        !(self.idle.is_empty() && self.open.is_empty() && self.passed.is_empty())
+    }
+
+    pub(super) fn takes(&self, slot: u32, weight: Weight, now: Time) -> bool {
+        self[slot].takes(weight, now, &self.limits)
+    }
+
+    /// Who has been idle for the longest time.
+    pub(super) fn longest_idle(&self) -> Option<u32> {
+        self.idle.last()
+    }
+
+    /// Arms the one timer of a worker, in place of what was armed.
+    pub(super) fn set_timer(&mut self, slot: u32, at: Option<Time>) {
+        let old = std::mem::replace(&mut self.members[slot as usize].timer, at);
+        if old == at {
+            return;
+        }
+        if let Some(old) = old {
+            self.timers.remove(&(old, slot));
+        }
+        if let Some(at) = at {
+            self.timers.insert((at, slot));
+        }
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Time> {
+        self.timers.first().map(|&(at, _)| at)
+    }
+
+    /// Disarms and names a worker whose timer is due.
+    pub(super) fn pop_timer(&mut self, now: Time) -> Option<u32> {
+        let &(at, slot) = self.timers.first()?;
+        if at > now {
+            return None;
+        }
+        self.set_timer(slot, None);
+        Some(slot)
+    }
+
+    /// Has a worker settled before anything is decided the next time.
+    pub(super) fn has_changed(&mut self, slot: u32) {
+        let member = &mut self.members[slot as usize];
+        if !std::mem::replace(&mut member.changed, true) {
+            self.changed.push(slot);
+        }
+    }
+
+    /// Settles those that have changed.
+    pub(super) fn settle_changed(&mut self, now: Time) {
+        while let Some(slot) = self.changed.pop() {
+            self.members[slot as usize].changed = false;
+            self.settle(slot, now);
+        }
+    }
+
+    /// Brings lists and sums up to date after a change to the worker of this slot.
+    pub(super) fn settle(&mut self, slot: u32, now: Time) {
+        let member = &mut self.members[slot as usize];
+        let worker = &mut member.worker;
+        let marks = worker.marks();
+        if marks != member.marks {
+            self.times = self.times.until(now, self.sums.present, self.sums.busy);
+            self.sums = self.sums.replacing(member.marks, marks);
+            member.marks = marks;
+        }
+        let shelf = match worker.stage {
+            Stage::Gone => Shelf::Gone,
+            Stage::Ready if worker.places(&self.limits) == 0 => Shelf::None,
+            Stage::Ready if worker.window.is_empty() => Shelf::Idle,
+            Stage::Ready => Shelf::Open,
+            Stage::Starting | Stage::Stopping | Stage::Killed { .. } => Shelf::None,
+        };
+        let old = std::mem::replace(&mut member.shelf, shelf);
+        if shelf == old && shelf != Shelf::Open {
+            return;
+        }
+        let links = &mut self.links;
+        match old {
+            Shelf::None => {}
+            Shelf::Gone => self.gone.remove(links, slot),
+            Shelf::Idle => self.idle.remove(links, slot),
+            Shelf::Open => self.open.remove(links, slot),
+            Shelf::Passed => self.passed.remove(links, slot),
+        }
+        match shelf {
+            Shelf::None | Shelf::Passed => {}
+            Shelf::Gone if worker.born => self.gone.push_back(links, slot),
+            Shelf::Gone => self.gone.push_front(links, slot),
+            Shelf::Idle => {
+                worker.idle_since = now;
+                self.idle.push_front(links, slot);
+            }
+            // Also one that was here already: whoever was just served comes last.
+            Shelf::Open => self.open.push_back(links, slot),
+        }
+    }
+}
+
+impl Index<u32> for Crew {
+    type Output = Worker;
+
+    fn index(&self, slot: u32) -> &Worker {
+        &self.members[slot as usize].worker
+    }
+}
+
+impl IndexMut<u32> for Crew {
+    fn index_mut(&mut self, slot: u32) -> &mut Worker {
+        &mut self.members[slot as usize].worker
+    }
+}

@@ -1,0 +1,80 @@
+//! What is true of one worker, and of how many of them.
+
+use std::ops::BitOr;
+
+/// What is true of one worker: some of the constants below.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Marks(u16);
+
+impl Marks {
+    /// Starting, Ready, Stopping or Killed.
+    pub(super) const PRESENT: Marks = Marks(1);
+    pub(super) const STARTING: Marks = Marks(1 << 1);
+    pub(super) const READY: Marks = Marks(1 << 2);
+    /// Gone, and never ready since the pool began.
+    pub(super) const UNBORN_GONE: Marks = Marks(1 << 3);
+    /// Never ready since the pool began.
+    pub(super) const UNBORN: Marks = Marks(1 << 4);
+    /// Its window holds a job.
+    pub(super) const BUSY: Marks = Marks(1 << 5);
+    /// It is not known whether the head of its window was claimed.
+    pub(super) const UNVERIFIED: Marks = Marks(1 << 6);
+    /// Ready, and has not taken what it was given.
+    pub(super) const UNRESPONSIVE: Marks = Marks(1 << 7);
+    /// Killed, and left to itself.
+    pub(super) const ABANDONED: Marks = Marks(1 << 8);
+    /// A recall has no answer yet.
+    pub(super) const RECALLING: Marks = Marks(1 << 9);
+    /// Jobs lie behind a head of which it is not known whether it was claimed.
+    pub(super) const CROWDED: Marks = Marks(1 << 10);
+
+    /// These marks, if they are deserved.
+    pub(super) fn when(self, deserved: bool) -> Marks {
+        if deserved { self } else { Marks::default() }
+    }
+}
+
+impl BitOr for Marks {
+    type Output = Marks;
+
+    fn bitor(self, other: Marks) -> Marks {
+        Marks(self.0 | other.0)
+    }
+}
+
+/// How many workers have each of the [`Marks`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Sums {
+    pub(super) present: usize,
+    pub(super) starting: usize,
+    pub(super) ready: usize,
+    pub(super) unborn_gone: usize,
+    pub(super) unborn: usize,
+    pub(super) busy: usize,
+    pub(super) unverified: usize,
+    pub(super) unresponsive: usize,
+    pub(super) abandoned: usize,
+    pub(super) recalling: usize,
+    pub(super) crowded: usize,
+}
+
+impl Sums {
+    /// `self`, with the marks of one worker replaced: it had the `old` ones.
+    pub(super) fn replacing(self, old: Marks, new: Marks) -> Sums {
+        let has = |marks: Marks, mark: Marks| usize::from(marks.0 & mark.0 != 0);
+        let swap = |sum: usize, mark: Marks| sum + has(new, mark) - has(old, mark);
+        Sums {
+            present: swap(self.present, Marks::PRESENT),
+            starting: swap(self.starting, Marks::STARTING),
+            ready: swap(self.ready, Marks::READY),
+            unborn_gone: swap(self.unborn_gone, Marks::UNBORN_GONE),
+            unborn: swap(self.unborn, Marks::UNBORN),
+            busy: swap(self.busy, Marks::BUSY),
+            unverified: swap(self.unverified, Marks::UNVERIFIED),
+            unresponsive: swap(self.unresponsive, Marks::UNRESPONSIVE),
+            abandoned: swap(self.abandoned, Marks::ABANDONED),
+            recalling: swap(self.recalling, Marks::RECALLING),
+            crowded: swap(self.crowded, Marks::CROWDED),
+        }
+    }
+}
