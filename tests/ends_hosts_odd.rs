@@ -279,13 +279,19 @@ fn whatever_a_fork_child_does_with_its_copies_the_pool_is_unharmed() {
             // A fork while the driver works is the hard case: the core may be locked for ever in
             // the child.
             let stream: Vec<_> = (0..40).map(|n| submit!(pool => jobs::echo, n)).collect();
+            let mut mapped = pool.map((0..40).map(|n| call!(jobs::echo, n))).unordered();
+            assert_eq!(pool::block_on(mapped.next()).map(|first| first.is_ok()), Some(true));
             // SAFETY: this thread holds no lock of the pool, and the child leaves by `_exit`.
             let child = unsafe { libc::fork() };
             if child == 0 {
-                let wrong = std::panic::catch_unwind(move || {
+                let wrong = std::panic::catch_unwind(std::panic::AssertUnwindSafe(move || {
                     copies.1.kill();
+                    // The driver may hold the lock of any of them.
+                    drop(queued.cancel_on_drop());
+                    stream.into_iter().for_each(|job| drop(job.cancel_on_drop()));
+                    drop(mapped);
                     try_everything(pool, busy, &queue)
-                });
+                }));
                 let is_well = matches!(wrong, Ok(None));
                 if !is_well {
                     eprintln!("in the fork child: {wrong:?}");
@@ -303,6 +309,7 @@ fn whatever_a_fork_child_does_with_its_copies_the_pool_is_unharmed() {
             for (n, job) in stream.into_iter().enumerate() {
                 assert_eq!(job.wait().unwrap(), n as u64);
             }
+            assert_eq!(mapped.blocking().filter(|result| result.is_ok()).count(), 39);
             assert_eq!(pool::block_on(pool.work(&queue)).succeeded, 1);
             assert_eq!(queued.wait().unwrap(), round);
         }

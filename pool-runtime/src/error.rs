@@ -34,16 +34,6 @@ pub(crate) struct Subject {
     pub(crate) label: Option<Arc<str>>,
 }
 
-impl Subject {
-    /// The name of a job that is registered: all that a pool accepts are.
-    pub(crate) fn static_name(&self) -> &'static str {
-        match self.name {
-            Cow::Borrowed(name) => name,
-            Cow::Owned(_) => "",
-        }
-    }
-}
-
 /// What happened to a job. More kinds may come.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]

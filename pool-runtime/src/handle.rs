@@ -11,7 +11,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use crate::error::{JobError, JobErrorKind};
-use crate::host::{self, Cell, First, JobStatus, Manner, Outcome, Place, race};
+use crate::host::{self, Cell, First, JobStatus, Manner, Outcome, race};
 use crate::id::JobId;
 use crate::progress::ProgressStream;
 use crate::registry::{Encoded, Job};
@@ -53,29 +53,49 @@ use crate::stats::Progress;
 /// ```
 #[must_use = "dropping a handle detaches its job; say so with `drop`"]
 pub struct JobHandle<T> {
-    cell: Arc<Cell>,
-    decode: fn(Encoded) -> Result<T, String>,
-    cancel_on_drop: bool,
+    claim: Claim<T>,
+}
+
+/// Two words, since as many handles may wait as jobs.
+enum Claim<T> {
+    To(Arc<Cell>, fn(Encoded) -> Result<T, String>),
+    /// To a job whose name nobody registered.
+    Unknown(Box<(Arc<Cell>, String)>),
 }
 
 impl<T> JobHandle<T> {
     pub(crate) fn new<J: Job<Output = T>>(cell: Arc<Cell>) -> Self {
-        JobHandle { cell, decode: J::decode, cancel_on_drop: false }
+        JobHandle { claim: Claim::To(cell, J::decode) }
+    }
+
+    /// Of a job of this name, which is not registered: it was refused.
+    pub(crate) fn unknown(cell: Arc<Cell>, name: String) -> Self {
+        JobHandle { claim: Claim::Unknown(Box::new((cell, name))) }
+    }
+
+    fn cell(&self) -> &Arc<Cell> {
+        match &self.claim {
+            Claim::To(cell, _) => cell,
+            Claim::Unknown(unknown) => &unknown.0,
+        }
     }
 
     /// The job's id.
     pub fn id(&self) -> JobId {
-        self.cell.subject.id
+        self.cell().id()
     }
 
     /// The job's name.
     pub fn name(&self) -> &str {
-        &self.cell.subject.name
+        match &self.claim {
+            Claim::To(cell, _) => cell.name(),
+            Claim::Unknown(unknown) => &unknown.1,
+        }
     }
 
     /// Where the job is in its life.
     pub fn status(&self) -> JobStatus {
-        self.cell.status()
+        self.cell().status()
     }
 
     /// Whether the job has ended. Its outcome may be waited for without waiting.
@@ -88,22 +108,22 @@ impl<T> JobHandle<T> {
     ///
     /// The handle resolves as `Cancelled`, or with the output if that came first.
     pub fn cancel(&self) {
-        self.cell.give_up(Manner::Cancel);
+        self.cell().give_up(Manner::Cancel);
     }
 
     /// The same without a grace period.
     pub fn kill(&self) {
-        self.cell.give_up(Manner::Kill);
+        self.cell().give_up(Manner::Kill);
     }
 
     /// Something that can give the job up from elsewhere, and may outlive the handle.
     pub fn canceller(&self) -> Canceller {
-        Canceller { cell: self.cell.clone() }
+        Canceller { cell: self.cell().clone() }
     }
 
     /// From here on dropping the handle cancels the job.
-    pub fn cancel_on_drop(mut self) -> Self {
-        self.cancel_on_drop = true;
+    pub fn cancel_on_drop(self) -> Self {
+        self.cell().set_cancel_on_drop();
         self
     }
 
@@ -112,17 +132,14 @@ impl<T> JobHandle<T> {
     /// The signal is polled on the pool's own runtime (tokio, with time and IO) and dropped when
     /// the job ends. If it panics, it is as if it never became ready.
     pub fn cancel_on(self, signal: impl Future<Output = ()> + Send + 'static) -> Self {
-        let cell = self.cell.clone();
+        let cell = self.cell().clone();
         let watch = async move {
             let ended = std::future::poll_fn(|cx| cell.poll_ended(cx));
             if let First::Right(()) = race(ended, signal).await {
                 cell.give_up(Manner::Cancel);
             }
         };
-        let own = match self.cell.place() {
-            Place::Held(holder, _) => holder.upgrade().and_then(|holder| holder.runtime()),
-            Place::Nowhere => None,
-        };
+        let own = self.cell().place().holder().and_then(|(holder, _)| holder.runtime());
         if let Some(runtime) = own.or_else(host::background_runtime) {
             runtime.spawn(watch);
         }
@@ -133,7 +150,7 @@ impl<T> JobHandle<T> {
     ///
     /// There may be several such streams of a job, and they may outlive the handle.
     pub fn progress(&self) -> ProgressStream {
-        ProgressStream::new(self.cell.clone())
+        ProgressStream::new(self.cell().clone())
     }
 
     /// Blocks this thread until the job has ended.
@@ -147,17 +164,17 @@ impl<T> JobHandle<T> {
 
     /// How many attempts were begun.
     pub(crate) fn attempts(&self) -> u32 {
-        self.cell.attempt()
+        self.cell().attempt()
     }
 
     /// How far the job says that it is.
     pub(crate) fn latest_progress(&self) -> Option<Progress> {
-        self.cell.progress()
+        self.cell().progress()
     }
 
     /// Which input it is: its label, or what else there is to tell it from others.
     pub(crate) fn caption(&self) -> String {
-        match &self.cell.subject.label {
+        match self.cell().label() {
             Some(label) => label.to_string(),
             None => format!("{} {}", self.name(), self.id()),
         }
@@ -166,7 +183,11 @@ impl<T> JobHandle<T> {
     fn decode(&self, outcome: Outcome) -> Result<T, JobError> {
         let output = outcome?;
         let encoded = Encoded { bytes: output.payload.into_vec(), raw: output.raw };
-        (self.decode)(encoded).map_err(|text| self.cell.error(JobErrorKind::Decode(text), 1))
+        let decoded = match &self.claim {
+            Claim::To(_, decode) => decode(encoded),
+            Claim::Unknown(_) => Err("its type is unknown".to_owned()),
+        };
+        decoded.map_err(|text| self.cell().error(JobErrorKind::Decode(text), 1))
     }
 }
 
@@ -174,14 +195,14 @@ impl<T> Future for JobHandle<T> {
     type Output = Result<T, JobError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.cell.look_for_outcome();
-        self.cell.poll_outcome(cx).map(|outcome| self.decode(outcome))
+        self.cell().look_for_outcome();
+        self.cell().poll_outcome(cx).map(|outcome| self.decode(outcome))
     }
 }
 
 impl<T> Drop for JobHandle<T> {
     fn drop(&mut self) {
-        if self.cancel_on_drop {
+        if self.cell().is_cancelled_on_drop() {
             self.cancel();
         }
     }

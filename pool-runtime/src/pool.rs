@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::call::{Call, CallParts};
+use crate::call::{Call, CallParts, UnknownName};
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
 use crate::host::{Cell, Host, Hub, Order, RoomPlace, Subscription, WatchKey};
@@ -77,11 +77,10 @@ impl Pool {
     /// The handle resolves to `QueueFull`, `PoolClosed`, `UnknownJob`, `Encode`,
     /// `PayloadTooLarge` or `WorkerStart` where the job cannot be accepted.
     pub fn submit<J: Job>(&self, call: Call<J>) -> JobHandle<J::Output> {
-        let cell = match self.admit() {
+        match self.admit() {
             Ok((host, place)) => accept(host, call, place),
-            Err(kind) => Cell::refused(order_of(call.into_parts()).0, kind),
-        };
-        JobHandle::new::<J>(cell)
+            Err(kind) => refuse::<J>(order_of(call.into_parts()).0, kind),
+        }
     }
 
     /// The same, but gives the call back if the queue is full or the pool is closed.
@@ -91,14 +90,11 @@ impl Pool {
     /// [`Rejected`], which has the call.
     pub fn try_submit<J: Job>(&self, call: Call<J>) -> Result<JobHandle<J::Output>, Rejected<J>> {
         match self.admit() {
-            Ok((host, place)) => Ok(JobHandle::new::<J>(accept(host, call, place))),
+            Ok((host, place)) => Ok(accept(host, call, place)),
             Err(kind @ (JobErrorKind::QueueFull | JobErrorKind::PoolClosed)) => {
                 Err(Rejected { call: Box::new(call), kind })
             }
-            Err(kind) => {
-                let (order, _) = order_of(call.into_parts());
-                Ok(JobHandle::new::<J>(Cell::refused(order, kind)))
-            }
+            Err(kind) => Ok(refuse::<J>(order_of(call.into_parts()).0, kind)),
         }
     }
 
@@ -268,13 +264,10 @@ impl Pool {
 /// What a pool or a queue needs to know of a call; and why it cannot be accepted as it is.
 pub(crate) fn order_of(parts: CallParts) -> (Order, Option<JobErrorKind>) {
     let CallParts { job, payload, options, label } = parts;
-    let (name, number, options, unknown) = match job {
-        Ok(known) => {
-            let options = options.or(known.entry.options);
-            (known.entry.name().into(), known.number, options, None)
-        }
-        Err(unknown) => {
-            (unknown.name.into(), 0, options, Some(JobErrorKind::UnknownJob(unknown.text)))
+    let (number, options, unknown, refusal) = match job {
+        Ok(known) => (known.number, options.or(known.entry.options), None, None),
+        Err(UnknownName { name, text }) => {
+            (0, options, Some(name), Some(JobErrorKind::UnknownJob(text)))
         }
     };
     let (arguments, raw, refused) = match payload {
@@ -282,23 +275,32 @@ pub(crate) fn order_of(parts: CallParts) -> (Order, Option<JobErrorKind>) {
         Err(text) => (Payload::EMPTY, false, Some(JobErrorKind::Encode(text))),
     };
     let options = (options != JobOptions::NONE).then(|| Box::new(options));
-    (Order { name, number, label, arguments, raw, options }, unknown.or(refused))
+    (Order { number, unknown, label, arguments, raw, options }, refusal.or(refused))
 }
 
-fn accept<J: Job>(host: &Arc<Host>, call: Call<J>, place: RoomPlace<'_>) -> Arc<Cell> {
+/// The handle of a job that has ended before it was anywhere.
+pub(crate) fn refuse<J: Job>(order: Order, kind: JobErrorKind) -> JobHandle<J::Output> {
+    match order.unknown.clone() {
+        Some(name) => JobHandle::unknown(Cell::refused(order, kind), name),
+        None => JobHandle::new::<J>(Cell::refused(order, kind)),
+    }
+}
+
+fn accept<J: Job>(host: &Arc<Host>, call: Call<J>, place: RoomPlace<'_>) -> JobHandle<J::Output> {
     let (order, refusal) = order_of(call.into_parts());
     let size = order.arguments.as_slice().len() as u64;
     let limit = host.max_payload();
     let too_large = (size > limit).then_some(JobErrorKind::PayloadTooLarge { size, limit });
     if let Some(kind) = refusal.or(too_large) {
-        return Cell::refused(order, kind);
+        return refuse::<J>(order, kind);
     }
-    let cell = Cell::new(order);
-    enter(host, &cell, place);
-    cell
+    let cell = Cell::new(order, host.place());
+    place.keep();
+    host.submit(cell.clone());
+    JobHandle::new::<J>(cell)
 }
 
-/// Puts a waiting job into the pool. False if it has ended meanwhile.
+/// Puts a waiting job into the pool. If it has ended meanwhile, it goes nowhere.
 fn enter(host: &Arc<Host>, cell: &Arc<Cell>, place: RoomPlace<'_>) {
     if cell.put(host.place()) {
         place.keep();
@@ -360,12 +362,11 @@ pub struct Permit<'pool> {
 impl Permit<'_> {
     /// Hands a job over, as [`Pool::submit`] does, but never for want of room.
     pub fn submit<J: Job>(self, call: Call<J>) -> JobHandle<J::Output> {
-        let cell = if self.host.is_closed() {
-            Cell::refused(order_of(call.into_parts()).0, JobErrorKind::PoolClosed)
+        if self.host.is_closed() {
+            refuse::<J>(order_of(call.into_parts()).0, JobErrorKind::PoolClosed)
         } else {
             accept(self.host, call, self.place)
-        };
-        JobHandle::new::<J>(cell)
+        }
     }
 }
 

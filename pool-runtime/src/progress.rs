@@ -88,7 +88,7 @@ impl Drop for ProgressStream {
 impl fmt::Debug for ProgressStream {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("ProgressStream")
-            .field("job", &self.cell.subject.id)
+            .field("job", &self.cell.id())
             .field("latest", &self.cell.progress())
             .finish_non_exhaustive()
     }

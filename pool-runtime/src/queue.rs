@@ -10,9 +10,9 @@ use std::time::{Duration, Instant};
 use crate::call::Call;
 use crate::error::JobErrorKind;
 use crate::handle::JobHandle;
-use crate::host::{self, Backlog, Cell, First, Share, Timer, race};
+use crate::host::{self, Backlog, Cell, First, Place, Share, Timer, race};
 use crate::id::JobId;
-use crate::pool::{Pool, order_of, resubmit};
+use crate::pool::{Pool, order_of, refuse, resubmit};
 use crate::registry::Job;
 use crate::stats::WorkReport;
 
@@ -91,10 +91,10 @@ impl JobQueue {
         let backlog = &self.0.0;
         let (order, refusal) = order_of(call.into_parts());
         if let Some(kind) = refusal {
-            return JobHandle::new::<J>(Cell::refused(order, kind));
+            return refuse::<J>(order, kind);
         }
         // Made before the wait: its deadline counts from here.
-        let cell = Cell::new(order);
+        let cell = Cell::new(order, Place::Nowhere);
         match backlog.enter().await {
             true => backlog.push(cell.clone()),
             false => cell.end(JobErrorKind::QueueClosed),
@@ -154,12 +154,12 @@ pub struct QueuedJob {
 impl QueuedJob {
     /// The job's id.
     pub fn id(&self) -> JobId {
-        self.cell.subject.id
+        self.cell.id()
     }
 
     /// The job's name.
     pub fn name(&self) -> &str {
-        &self.cell.subject.name
+        self.cell.name()
     }
 
     /// Hands the job to a pool. Its handle is the one that `push` gave; a full pool resolves it as

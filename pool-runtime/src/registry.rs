@@ -294,6 +294,11 @@ pub(crate) fn table() -> Result<&'static Table, String> {
     table.as_ref().map_err(String::clone)
 }
 
+/// The name of the job of this number; empty where there is none.
+pub(crate) fn job_name(number: u16) -> &'static str {
+    table().ok().and_then(|table| table.entry(number)).map_or("", JobEntry::name)
+}
+
 /// The number of a job whose entry is at hand: two loads.
 pub(crate) fn known(entry: &'static JobEntry) -> Result<Known, String> {
     table()?;

@@ -15,7 +15,6 @@ use super::ledger::Ledger;
 use super::link::{Answer, Link, Said};
 use super::news::{Around, News};
 use super::seats::{Seat, Seats, Task, take_due};
-use crate::error::JobErrorKind;
 use crate::happening::PoolEvent;
 use crate::policy::Terms;
 use crate::scheduler::{Action, Config, Ending, Event, JobKey, Reply, Scheduler, Time, WorkerId};
@@ -26,7 +25,7 @@ pub(super) struct Core {
     pub(super) scheduler: Scheduler<Task>,
     pub(super) seats: Seats,
     /// Works of this pool, to be asked in turn.
-    shares: VecDeque<Arc<Share>>,
+    pub(super) shares: VecDeque<Arc<Share>>,
     pub(super) ledger: Ledger,
     pub(super) defaults: Terms,
     /// Links of which jobs were taken back.
@@ -69,11 +68,11 @@ impl Core {
         let mut cause = Cause::default();
         match news {
             News::Submit(cell) => {
-                self.submit(around, Task { cell, share: None }, &mut cause, after);
+                self.submit(around, Task { cell }, &mut cause, after);
             }
             News::GiveUp(cell, manner) => {
                 if cell.status() != JobStatus::Ended {
-                    match cell.key() {
+                    match self.key_of(&cell) {
                         Some(job) => self.give_up(around, job, manner, &mut cause, after),
                         None => {
                             cell.note_given_up(manner);
@@ -144,69 +143,35 @@ impl Core {
         self.unflushed.drain(..).for_each(|link| link.flush());
     }
 
-    /// Hands jobs of queues to workers that would idle.
-    pub(super) fn feed_hungry(&mut self, around: &Around, after: &mut After) {
-        let mut asked = 0;
-        while asked < self.shares.len() && self.scheduler.is_hungry() {
-            // In turn, so that two queues share the workers.
-            let Some(share) = self.shares.pop_front() else { return };
-            if share.is_over() {
-                share.backlog.remove_share(&share);
-                continue;
-            }
-            match share.take_if(|cell| self.is_hungry_for(around.now(), cell)) {
-                Some(cell) => {
-                    after.left.push(share.backlog.clone());
-                    if cell.put(around.place()) {
-                        self.submit_or_refuse(around, cell, &share, after);
-                    } else {
-                        share.ended(Some(Count::Cancelled), &mut after.wakers);
-                        after.cells.push(cell);
-                    }
-                    asked = 0;
-                }
-                None => asked += 1,
-            }
-            self.shares.push_back(share);
-        }
-    }
-
-    /// A queue does not know how much may travel in which pool.
-    fn submit_or_refuse(
+    pub(super) fn submit(
         &mut self,
         around: &Around,
-        cell: Arc<Cell>,
-        share: &Arc<Share>,
+        task: Task,
+        cause: &mut Cause,
         after: &mut After,
     ) {
-        let (size, limit) = (cell.argument_len() as u64, around.plan.max_payload);
-        let task = Task { cell, share: Some(share.clone()) };
-        if size > limit {
-            queued(around, &task.cell, after);
-            let error = task.cell.error(JobErrorKind::PayloadTooLarge { size, limit }, 0);
-            self.settle(around, task, Err(error), after);
-        } else {
-            self.submit(around, task, &mut Cause::default(), after);
-        }
-    }
-
-    fn submit(&mut self, around: &Around, task: Task, cause: &mut Cause, after: &mut After) {
         let cell = task.cell.clone();
         if cell.status() == JobStatus::Ended {
             after.permits += cell.release_permit();
             return after.cells.push(cell);
         }
         queued(around, &cell, after);
-        let own = cell.options.as_deref();
-        let terms = own.map(|own| Arc::new(Terms::resolve(*own, &self.defaults)));
-        let deadline = cell.deadline.map(|(moment, length)| (around.moment(moment), length));
+        let own = cell.options();
+        let terms = own.map(|own| Arc::new(Terms::resolve(own, &self.defaults)));
+        let deadline = cell.deadline().map(|(moment, length)| (around.moment(moment), length));
         let key = self.scheduler.submit(around.now(), task, cell.number, terms, deadline);
-        cell.set_key(Some(key));
+        cell.set_index(Some(key.index));
         self.act(around, cause, after);
         if let Some(manner) = cell.given_up() {
             self.give_up(around, key, manner, cause, after);
         }
         after.cells.push(cell);
+    }
+
+    /// The scheduler's key of a job that it has.
+    fn key_of(&self, cell: &Arc<Cell>) -> Option<JobKey> {
+        let (key, task) = self.scheduler.at(cell.index()?)?;
+        Arc::ptr_eq(&task.cell, cell).then_some(key)
     }
 
     fn give_up(
@@ -261,7 +226,7 @@ impl Core {
                 let task = take_due(&mut seat.window, answer.seq)?;
                 // It may be tried again, and then it waits.
                 if matches!(said, Said::Panicked(_)) {
-                    task.cell.set_status(JobStatus::Queued);
+                    task.cell.set_running(false);
                 }
                 if !matches!(said, Said::Done(_)) {
                     cause.remember(&task.cell, link);
@@ -293,13 +258,6 @@ impl Core {
         Ok(())
     }
 
-    fn end_shares(&mut self, after: &mut After) {
-        for share in self.shares.drain(..) {
-            share.backlog.remove_share(&share);
-            after.wakers.extend(share.finish());
-        }
-    }
-
     pub(super) fn handle(
         &mut self,
         around: &Around,
@@ -319,7 +277,7 @@ impl Core {
                     if first {
                         after.permits += job.cell.release_permit();
                     }
-                    let prelude = Prelude { id: job.cell.subject.id, attempt, remaining };
+                    let prelude = Prelude { id: job.cell.id(), attempt, remaining };
                     let task = job;
                     let errand = Errand { task, prelude, prompt, memory_limit };
                     self.assign(around, worker, errand, after);
@@ -394,7 +352,7 @@ impl Core {
         if self.unflushed.last().is_none_or(|last| !Arc::ptr_eq(last, &link)) {
             self.unflushed.push(link.clone());
         }
-        link.run(cell.number, cell.raw, prompt, prelude, cell.hand_out());
+        link.run(cell.number, cell.is_raw(), prompt, prelude, cell.hand_out());
         after.cells.push(cell);
     }
 
@@ -414,7 +372,7 @@ impl Core {
         let kept = seat.window.iter().take_while(|(seq, _)| *seq < first).count();
         let back: VecDeque<_> = seat.window.split_off(kept);
         for (_, task) in back {
-            task.cell.set_status(JobStatus::Queued);
+            task.cell.set_running(false);
             after.tasks.push(task);
         }
         if let (0, Some(journal)) = (kept, &link.journal) {
@@ -432,16 +390,24 @@ impl Core {
         cause: &mut Cause,
         after: &mut After,
     ) {
-        if let (Some(share), Ending::PoolClosed, 0) = (&task.share, &ending, attempts) {
-            task.cell.set_key(None);
-            return after.returned.push((share.clone(), task.cell));
+        if let (Ending::PoolClosed, 0) = (&ending, attempts) {
+            if let Some(share) = Share::take_from(&task.cell) {
+                task.cell.set_index(None);
+                return after.returned.push((share, task.cell));
+            }
         }
         let outcome = cause.outcome(&task.cell, ending, attempts, self.trouble.as_ref());
         self.settle(around, task, outcome, after);
     }
 
-    fn settle(&mut self, around: &Around, task: Task, outcome: Outcome, after: &mut After) {
-        let id = task.cell.subject.id;
+    pub(super) fn settle(
+        &mut self,
+        around: &Around,
+        task: Task,
+        outcome: Outcome,
+        after: &mut After,
+    ) {
+        let id = task.cell.id();
         around.hub.publish(&mut after.wakers, || {
             let outcome = outcome.as_ref().map(|_| ()).map_err(|error| error.kind().clone());
             PoolEvent::JobEnded { id, outcome }
@@ -449,8 +415,8 @@ impl Core {
         let count = Count::of(&outcome);
         self.ledger.job_ended(count, outcome.as_ref().err());
         let leftover = task.cell.finish(outcome, &mut after.wakers);
-        after.leftovers.push(leftover);
-        if let Some(share) = &task.share {
+        after.leftovers.extend(leftover);
+        if let Some(share) = Share::take_from(&task.cell) {
             share.ended(Some(count), &mut after.wakers);
         }
         after.tasks.push(task);
@@ -458,7 +424,8 @@ impl Core {
 }
 
 /// The pool has the job now.
-fn queued(around: &Around, cell: &Cell, after: &mut After) {
-    let (id, name) = (cell.subject.id, cell.subject.static_name());
-    around.hub.publish(&mut after.wakers, || PoolEvent::JobQueued { id, name });
+pub(super) fn queued(around: &Around, cell: &Cell, after: &mut After) {
+    let wakers = &mut after.wakers;
+    let event = || PoolEvent::JobQueued { id: cell.id(), name: cell.name() };
+    around.hub.publish(wakers, event);
 }

@@ -1,7 +1,9 @@
 //! What must not happen under the core's lock: waking tasks, and dropping what may be a user's.
 //!
-//! It is collected inside and settled after the unlock.
+//! It is collected inside and settled after the unlock. The lists are one thread's, and used again:
+//! most of what enters the core needs a few places in two of them.
 
+use std::cell::Cell as Local;
 use std::sync::Arc;
 use std::task::Waker;
 
@@ -12,6 +14,14 @@ use super::seats::Task;
 use super::wakers::wake_all;
 use crate::scheduler::WorkerId;
 use crate::trace;
+
+thread_local! {
+    /// What this thread has settled last, with the room of its lists.
+    static SPARE: Local<Option<Box<After>>> = const { Local::new(None) };
+}
+
+/// Places that a list keeps.
+const KEPT: usize = 4096;
 
 #[derive(Default)]
 pub(crate) struct After {
@@ -35,19 +45,39 @@ pub(crate) struct After {
 }
 
 impl After {
+    /// Empty lists.
+    pub(super) fn new() -> Box<After> {
+        SPARE.try_with(Local::take).ok().flatten().unwrap_or_default()
+    }
+
     /// To be called without any lock.
-    pub(super) fn settle(self, room: &Room) {
-        let After { mut wakers, leftovers, cells, tasks, permits, left, returned, trace, .. } =
-            self;
+    pub(super) fn settle(mut self: Box<Self>, room: &Room) {
         // Before anybody can know that a job has ended, and before its span is dropped.
-        trace.settle();
+        std::mem::take(&mut self.trace).settle();
+        let permits = std::mem::take(&mut self.permits);
         if permits > 0 {
             room.release(permits);
         }
-        left.iter().for_each(|backlog| backlog.leave());
-        give_back(returned, &mut wakers);
-        drop((leftovers, cells, tasks));
-        wake_all(wakers);
+        empty(&mut self.left, |backlog| backlog.leave());
+        if !self.returned.is_empty() {
+            give_back(std::mem::take(&mut self.returned), &mut self.wakers);
+        }
+        empty(&mut self.leftovers, drop);
+        empty(&mut self.cells, drop);
+        empty(&mut self.tasks, drop);
+        wake_all(&mut self.wakers);
+        if self.wakers.capacity() > KEPT {
+            self.wakers = Vec::new();
+        }
+        let _ = SPARE.try_with(|spare| spare.set(Some(self)));
+    }
+}
+
+/// Does with each what there is to be done.
+fn empty<T>(list: &mut Vec<T>, each: impl FnMut(T)) {
+    list.drain(..).for_each(each);
+    if list.capacity() > KEPT {
+        *list = Vec::new();
     }
 }
 

@@ -76,7 +76,7 @@ impl Backlog {
         state.last_push = Instant::now();
         let shares = state.shares.clone();
         drop(state);
-        if cell.deadline.is_some() {
+        if cell.deadline().is_some() {
             self.watch_deadline(&cell);
         }
         drop(cell);
@@ -88,7 +88,7 @@ impl Backlog {
     fn watch_deadline(self: &Arc<Self>, cell: &Arc<Cell>) {
         let (backlog, cell) = (Arc::downgrade(self), Arc::downgrade(cell));
         background::spawn(async move {
-            let Some((moment, length)) = cell.upgrade().and_then(|cell| cell.deadline) else {
+            let Some((moment, length)) = cell.upgrade().and_then(|cell| cell.deadline()) else {
                 return;
             };
             let ended = std::future::poll_fn(|cx| match cell.upgrade() {
@@ -261,7 +261,7 @@ impl Backlog {
     /// Lets every `Work` look whether it is done.
     fn tell_shares(&self) {
         let shares = self.state().shares.clone();
-        wake_all(shares.iter().filter_map(|share| share.take_waker()).collect());
+        wake_all(&mut shares.iter().filter_map(|share| share.take_waker()).collect());
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -276,6 +276,7 @@ fn end_outside_of_pools(cell: &Arc<Cell>, backlog: &Weak<Backlog>, kind: JobErro
             Place::Nowhere if cell.end_nowhere(kind.clone()) => return,
             // It has moved on since we looked.
             Place::Nowhere => {}
+            Place::Pool(_) => return,
             Place::Held(_, ticket) => match backlog.upgrade() {
                 Some(backlog) if backlog.remove(cell, ticket) => return cell.end(kind),
                 // Taken out since we looked.
@@ -359,6 +360,11 @@ impl Share {
         Arc::new(Share { backlog, ring: Box::new(ring), state: Mutex::default() })
     }
 
+    /// The share on whose behalf the job ran until now.
+    pub(super) fn take_from(cell: &Cell) -> Option<Arc<Share>> {
+        cell.take_sponsor()?.downcast().ok()
+    }
+
     /// The next job for this share's pool, if the pool wants it.
     pub(super) fn take_if(&self, is_wanted: impl Fn(&Cell) -> bool) -> Option<Arc<Cell>> {
         let mut state = self.state();
@@ -422,21 +428,20 @@ impl fmt::Debug for Share {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
-
     use super::super::cell::Order;
     use super::*;
     use crate::wire::Payload;
 
     fn job() -> Arc<Cell> {
-        Cell::new(Order {
-            name: Cow::Borrowed("job"),
+        let order = Order {
             number: 0,
+            unknown: None,
             label: None,
             arguments: Payload::EMPTY,
             raw: false,
             options: None,
-        })
+        };
+        Cell::new(order, Place::Nowhere)
     }
 
     /// Its pool had let go of it when it was cancelled, and the queue did not have it yet.

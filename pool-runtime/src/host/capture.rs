@@ -250,7 +250,7 @@ impl Source {
         }
         self.pending.drain(..done);
         self.scanned = self.pending.len();
-        wake_all(wakers);
+        wake_all(&mut wakers);
     }
 }
 

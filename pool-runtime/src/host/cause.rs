@@ -57,7 +57,7 @@ impl Trouble {
 impl Cause {
     /// The worker at `link` ran `job` until now.
     pub(super) fn remember(&mut self, job: &Cell, link: &Link) {
-        self.tail = link.stderr_tail().map(|tail| (job.subject.id, tail));
+        self.tail = link.stderr_tail().map(|tail| (job.id(), tail));
     }
 
     /// What becomes of a job.
@@ -98,6 +98,6 @@ impl Cause {
 
     fn tail_of(&self, job: &Cell) -> Option<Arc<str>> {
         let (id, tail) = self.tail.as_ref()?;
-        (*id == job.subject.id).then(|| tail.clone())
+        (*id == job.id()).then(|| tail.clone())
     }
 }

@@ -2,23 +2,32 @@
 //!
 //! A cell knows where its job is, so that a handle can give it up wherever that may be. It knows
 //! nothing of types: `call.rs` and `handle.rs` do.
+//!
+//! It is the only allocation of most jobs, and small, since a million of them may wait. So what
+//! never changes is packed into one word, [`Birth`]; what changes at once is in atomics; and what
+//! is left, under the lock, is no larger than most jobs need it ([`slot`]).
 
-use std::borrow::Cow;
+mod birth;
+mod place;
+mod slot;
+
+use std::any::Any;
 use std::fmt;
-use std::panic::{RefUnwindSafe, UnwindSafe};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Handle;
-
-use super::track::Track;
+use self::birth::Birth;
+pub(crate) use self::birth::Order;
+pub(crate) use self::place::{Holder, Manner, Numbered, Place};
+pub(crate) use self::slot::Leftover;
+use self::slot::{Rare, Slot};
 use super::wakers::wake_all;
 use crate::error::{JobError, JobErrorKind, Subject};
 use crate::id::JobId;
 use crate::policy::JobOptions;
-use crate::scheduler::JobKey;
+use crate::registry::job_name;
 use crate::stats::Progress;
 use crate::trace::{JobSpan, when_traced};
 use crate::wire::Payload;
@@ -44,227 +53,202 @@ pub(crate) struct Output {
 
 pub(crate) type Outcome = Result<Output, JobError>;
 
-/// What is known of a job before it is anywhere.
-#[derive(Debug)]
-pub(crate) struct Order {
-    pub(crate) name: Cow<'static, str>,
-    /// Of its function in the table.
-    pub(crate) number: u16,
-    pub(crate) label: Option<Arc<str>>,
-    pub(crate) arguments: Payload,
-    pub(crate) raw: bool,
-    /// What was asked for this job alone, if anything.
-    pub(crate) options: Option<Box<JobOptions>>,
-}
-
-/// The status of a job that runs, and that is short and alone in its worker.
-const ALONE: u8 = 3;
-
 /// No scheduler holds the job.
-const NO_KEY: u64 = u64::MAX;
+const NO_INDEX: u32 = u32::MAX;
 
-/// How a job is given up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Manner {
-    /// With its grace period.
-    Cancel = 1,
-    /// At once.
-    Kill = 2,
-}
+/// Of [`Cell::flags`]: the job's status, which is [`ENDED`] or else one of the others.
+const STATUS: u8 = 0b11;
+const QUEUED: u8 = 0;
+const RUNNING: u8 = 1;
+const ENDED: u8 = 2;
+/// It holds a place in its pool's queue.
+const PERMIT: u8 = 1 << 2;
+/// How it was given up while no core had it: [`Manner`], shifted.
+const GIVEN_UP: u8 = 3 << GIVEN_UP_SHIFT;
+const GIVEN_UP_SHIFT: u32 = 3;
+/// It runs on behalf of somebody.
+const SPONSORED: u8 = 1 << 5;
+/// Its handle gives it up when dropped.
+const CANCEL_ON_DROP: u8 = 1 << 6;
+
+/// It runs, and is short and alone in its worker.
+const ALONE: u8 = 1 << 7;
+
+/// Of [`Cell::attempt`]: the number is larger, and elsewhere.
+const MANY: u8 = u8::MAX;
 
 pub(crate) struct Cell {
-    pub(crate) subject: Subject,
+    birth: Birth,
+    /// Where its scheduler keeps it. Under the core's lock only.
+    index: AtomicU32,
     pub(crate) number: u16,
-    pub(crate) raw: bool,
-    /// What was asked for this job alone, if anything.
-    pub(crate) options: Option<Box<JobOptions>>,
-    /// The moment of its deadline, and its length.
-    pub(crate) deadline: Option<(Instant, Duration)>,
-    status: AtomicU8,
-    /// It holds a place in its pool's queue.
-    permit: AtomicBool,
-    key: AtomicU64,
-    /// The one that was handed out last.
-    attempt: AtomicU32,
-    /// How it was given up while no core had it.
-    given_up: AtomicU8,
+    flags: AtomicU8,
+    attempt: AtomicU8,
     slot: Mutex<Slot>,
 }
 
-struct Slot {
-    place: Place,
-    span: JobSpan,
-    content: Content,
-    waker: Option<Waker>,
-    /// Others who want to know when the job ends.
-    watchers: Vec<Waker>,
-    /// How far it is. Most jobs never say.
-    track: Option<Box<Track>>,
-}
-
-/// Who has the job, and so can give it up: a queue under a ticket, or a pool.
-#[derive(Clone, Default)]
-pub(crate) enum Place {
-    #[default]
-    Nowhere,
-    Held(Weak<dyn Holder>, i64),
-}
-
-/// A queue or a pool.
-pub(crate) trait Holder: Send + Sync + UnwindSafe + RefUnwindSafe {
-    /// Gives the job up; false if it is not here any more.
-    fn give_up(&self, cell: &Arc<Cell>, ticket: i64, manner: Manner) -> bool;
-
-    /// Where a signal for the job may be polled, if the holder has such a place.
-    fn runtime(&self) -> Option<Handle>;
-
-    /// Looks for the outcome of a job that is about to give it, for a moment.
-    fn help(&self, _cell: &Arc<Cell>) {}
-}
-
-enum Content {
-    Arguments(Payload),
-    Outcome(Outcome),
-    Taken,
-}
-
-impl Slot {
-    /// The job has no outcome yet.
-    fn is_open(&self) -> bool {
-        matches!(self.content, Content::Arguments(_))
-    }
-
-    fn arguments(&self) -> Payload {
-        match &self.content {
-            Content::Arguments(arguments) => arguments.clone(),
-            Content::Outcome(_) | Content::Taken => Payload::EMPTY,
-        }
-    }
-}
-
-/// What a cell no longer needs; to be dropped outside of any lock.
-pub(crate) struct Leftover {
-    _place: Place,
-    _content: Content,
-    _span: JobSpan,
-}
-
 impl Cell {
-    pub(crate) fn new(order: Order) -> Arc<Cell> {
-        Self::with_content(order, |arguments, _| Content::Arguments(arguments), JobStatus::Queued)
+    /// A job that is at `place`. In a pool it holds a place in the queue, too.
+    pub(crate) fn new(order: Order, place: Place) -> Arc<Cell> {
+        let Order { number, label, arguments, raw, options, .. } = order;
+        let id = JobId::fresh();
+        let name = || job_name(number).into();
+        let span = when_traced(|| JobSpan::of(&Subject { id, name: name(), label: label.clone() }));
+        let length = options.as_ref().and_then(|options| options.deadline);
+        let deadline = length.and_then(|d| Instant::now().checked_add(d).map(|moment| (moment, d)));
+        let flags = if place.is_nowhere() { QUEUED } else { QUEUED | PERMIT };
+        let (pool, place) = match place {
+            Place::Pool(number) => (Some(number), Place::Nowhere),
+            place => (None, place),
+        };
+        let is_rare = label.is_some() || options.is_some() || span.is_some() || !place.is_nowhere();
+        let rare = is_rare
+            .then(|| Box::new(Rare { label, options, deadline, span, place, ..Rare::default() }));
+        let birth = Birth::new(id, pool, raw, is_rare);
+        Self::of(birth, number, flags, Slot::waiting(arguments, rare))
     }
 
     /// A job that has ended before it was anywhere.
     pub(crate) fn refused(order: Order, kind: JobErrorKind) -> Arc<Cell> {
-        let outcome =
-            |_, subject: &Subject| Content::Outcome(Err(JobError::new(kind, subject.clone(), 0)));
-        Self::with_content(order, outcome, JobStatus::Ended)
+        let Order { number, unknown, label, raw, .. } = order;
+        let id = JobId::fresh();
+        let name = unknown.map_or_else(|| job_name(number).into(), Into::into);
+        let rare = label
+            .as_ref()
+            .map(|label| Box::new(Rare { label: Some(label.clone()), ..Rare::default() }));
+        let birth = Birth::new(id, None, raw, rare.is_some());
+        let outcome = Err(JobError::new(kind, Subject { id, name, label }, 0));
+        Self::of(birth, number, ENDED, Slot::ended(outcome, rare))
     }
 
-    fn with_content(
-        order: Order,
-        content: impl FnOnce(Payload, &Subject) -> Content,
-        status: JobStatus,
-    ) -> Arc<Cell> {
-        let Order { name, number, label, arguments, raw, options } = order;
-        let subject = Subject { id: JobId::fresh(), name, label };
-        let content = content(arguments, &subject);
-        let span = match status {
-            JobStatus::Ended => JobSpan::default(),
-            JobStatus::Queued | JobStatus::Running => JobSpan::of(&subject),
-        };
-        let length = options.as_ref().and_then(|options| options.deadline);
-        let deadline = length.and_then(|d| Instant::now().checked_add(d).map(|moment| (moment, d)));
-        let place = Place::Nowhere;
-        let (waker, watchers, track) = (None, Vec::new(), None);
-        let slot = Slot { place, span, content, waker, watchers, track };
+    fn of(birth: Birth, number: u16, flags: u8, slot: Slot) -> Arc<Cell> {
         Arc::new(Cell {
-            subject,
+            birth,
+            index: AtomicU32::new(NO_INDEX),
             number,
-            raw,
-            options,
-            deadline,
-            status: AtomicU8::new(status as u8),
-            permit: AtomicBool::new(false),
-            key: AtomicU64::new(NO_KEY),
-            attempt: AtomicU32::new(0),
-            given_up: AtomicU8::new(0),
+            flags: AtomicU8::new(flags),
+            attempt: AtomicU8::new(0),
             slot: Mutex::new(slot),
         })
     }
 
+    pub(crate) fn id(&self) -> JobId {
+        self.birth.id()
+    }
+
+    /// Its arguments are one byte string.
+    pub(crate) fn is_raw(&self) -> bool {
+        self.birth.has(Birth::RAW)
+    }
+
+    /// Of its function; empty where that is not registered.
+    pub(crate) fn name(&self) -> &'static str {
+        job_name(self.number)
+    }
+
+    pub(crate) fn label(&self) -> Option<Arc<str>> {
+        self.rare(|rare| rare.label.clone())
+    }
+
+    /// What was asked for this job alone, if anything.
+    pub(crate) fn options(&self) -> Option<JobOptions> {
+        self.rare(|rare| rare.options.as_deref().copied())
+    }
+
+    /// The moment of its deadline, and its length.
+    pub(crate) fn deadline(&self) -> Option<(Instant, Duration)> {
+        self.rare(|rare| rare.deadline)
+    }
+
+    /// Of what it was made with.
+    fn rare<R>(&self, look: impl FnOnce(&Rare) -> Option<R>) -> Option<R> {
+        match self.birth.has(Birth::RARE) {
+            true => self.slot().rare().and_then(look),
+            false => None,
+        }
+    }
+
+    fn subject(&self) -> Subject {
+        Subject { id: self.id(), name: self.name().into(), label: self.label() }
+    }
+
     pub(crate) fn status(&self) -> JobStatus {
-        match self.status.load(Ordering::Acquire) {
-            0 => JobStatus::Queued,
-            1 | ALONE => JobStatus::Running,
+        match self.flags.load(Ordering::Acquire) & STATUS {
+            QUEUED => JobStatus::Queued,
+            RUNNING => JobStatus::Running,
             _ => JobStatus::Ended,
         }
     }
 
     /// It runs, and is short and alone in its worker. Under the core's lock only.
     pub(super) fn set_alone(&self) {
-        let (running, alone) = (JobStatus::Running as u8, ALONE);
-        let _ = self.status.compare_exchange(running, alone, Ordering::AcqRel, Ordering::Relaxed);
+        if self.flags.load(Ordering::Relaxed) & STATUS == RUNNING {
+            self.flags.fetch_or(ALONE, Ordering::AcqRel);
+        }
     }
 
     /// Looks for the outcome of a job that is about to give it, for a moment, once.
     pub(crate) fn look_for_outcome(self: &Arc<Self>) {
-        let (running, alone) = (JobStatus::Running as u8, ALONE);
-        if self.status.load(Ordering::Relaxed) == alone
-            && self
-                .status
-                .compare_exchange(alone, running, Ordering::AcqRel, Ordering::Relaxed)
-                .is_ok()
+        let is_alone = |flags: u8| flags & (STATUS | ALONE) == RUNNING | ALONE;
+        if is_alone(self.flags.load(Ordering::Relaxed))
+            && is_alone(self.flags.fetch_and(!ALONE, Ordering::AcqRel))
+            && !self.birth.is_foreign()
         {
-            if let Place::Held(holder, _) = self.place() {
-                if let Some(holder) = holder.upgrade() {
-                    holder.help(self);
-                }
+            if let Some((holder, _)) = self.place().holder() {
+                holder.help(self);
             }
         }
     }
 
-    /// Unless it has ended. Only the core's lock guards this against another change.
-    pub(super) fn set_status(&self, status: JobStatus) {
-        if self.status() != JobStatus::Ended {
-            self.status.store(status as u8, Ordering::Release);
-        }
+    /// Whether a worker can run it now. Nothing changes once it has ended; only the core's lock
+    /// guards this against another change.
+    pub(super) fn set_running(&self, is_running: bool) {
+        match is_running {
+            true => self.flags.fetch_or(RUNNING, Ordering::Release),
+            false => self.flags.fetch_and(!(RUNNING | ALONE), Ordering::Release),
+        };
     }
 
     /// Under the core's lock only: `None` when the job leaves the scheduler and goes on elsewhere.
-    pub(super) fn set_key(&self, key: Option<JobKey>) {
-        let key = key.map_or(NO_KEY, |key| u64::from(key.generation) << 32 | u64::from(key.index));
-        self.key.store(key, Ordering::Relaxed);
+    pub(super) fn set_index(&self, index: Option<u32>) {
+        self.index.store(index.unwrap_or(NO_INDEX), Ordering::Relaxed);
     }
 
-    /// Under the core's lock only.
-    pub(super) fn key(&self) -> Option<JobKey> {
-        let key = self.key.load(Ordering::Relaxed);
-        (key != NO_KEY).then_some(JobKey { index: key as u32, generation: (key >> 32) as u32 })
+    /// Under the core's lock only. What the scheduler keeps there may be another job.
+    pub(super) fn index(&self) -> Option<u32> {
+        let index = self.index.load(Ordering::Relaxed);
+        (index != NO_INDEX).then_some(index)
     }
 
     /// Under the core's lock only.
     pub(super) fn set_attempt(&self, attempt: u32) {
-        self.attempt.store(attempt, Ordering::Relaxed);
-    }
-
-    /// The job's span until it has ended. Not to be dropped under a lock.
-    pub(super) fn span(&self) -> JobSpan {
-        when_traced(|| self.slot().span.clone())
+        let small = u8::try_from(attempt).unwrap_or(MANY);
+        if small == MANY {
+            self.slot().rare_mut().attempt = attempt;
+        }
+        self.attempt.store(small, Ordering::Relaxed);
     }
 
     /// Which attempt was handed out last.
     pub(crate) fn attempt(&self) -> u32 {
-        self.attempt.load(Ordering::Relaxed)
+        match self.attempt.load(Ordering::Relaxed) {
+            MANY => self.slot().rare().map_or(0, |rare| rare.attempt),
+            attempt => attempt.into(),
+        }
+    }
+
+    /// The job's span until it has ended. Not to be dropped under a lock.
+    pub(super) fn span(&self) -> JobSpan {
+        when_traced(|| self.rare(|rare| Some(rare.span.clone())).unwrap_or_default())
     }
 
     /// Notes that the job is given up, for whoever gets it next.
     pub(super) fn note_given_up(&self, manner: Manner) {
-        self.given_up.fetch_max(manner as u8, Ordering::SeqCst);
+        self.flags.fetch_or((manner as u8) << GIVEN_UP_SHIFT, Ordering::SeqCst);
     }
 
     pub(super) fn given_up(&self) -> Option<Manner> {
-        match self.given_up.load(Ordering::SeqCst) {
+        match (self.flags.load(Ordering::SeqCst) & GIVEN_UP) >> GIVEN_UP_SHIFT {
             0 => None,
             1 => Some(Manner::Cancel),
             _ => Some(Manner::Kill),
@@ -272,24 +256,56 @@ impl Cell {
     }
 
     pub(crate) fn hold_permit(&self) {
-        self.permit.store(true, Ordering::Relaxed);
+        self.flags.fetch_or(PERMIT, Ordering::Relaxed);
     }
 
-    /// How many places in the queue its leaving frees.
+    /// How many places in the queue its leaving frees. Under the core's lock only.
     pub(super) fn release_permit(&self) -> usize {
-        usize::from(self.permit.swap(false, Ordering::Relaxed))
+        let holds = self.flags.load(Ordering::Relaxed) & PERMIT != 0;
+        usize::from(holds && self.flags.fetch_and(!PERMIT, Ordering::Relaxed) & PERMIT != 0)
+    }
+
+    pub(crate) fn set_cancel_on_drop(&self) {
+        self.flags.fetch_or(CANCEL_ON_DROP, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_cancelled_on_drop(&self) -> bool {
+        self.flags.load(Ordering::Relaxed) & CANCEL_ON_DROP != 0
+    }
+
+    /// From here on the job runs on behalf of this one. Under the core's lock only.
+    pub(super) fn set_sponsor(&self, sponsor: Arc<dyn Any + Send + Sync>) {
+        self.slot().rare_mut().sponsor = Some(sponsor);
+        self.flags.fetch_or(SPONSORED, Ordering::Relaxed);
+    }
+
+    /// On whose behalf it has run until now. Under the core's lock only.
+    pub(super) fn take_sponsor(&self) -> Option<Arc<dyn Any + Send + Sync>> {
+        let is_sponsored = self.flags.load(Ordering::Relaxed) & SPONSORED != 0;
+        if !is_sponsored {
+            return None;
+        }
+        self.flags.fetch_and(!SPONSORED, Ordering::Relaxed);
+        self.slot().old_rare()?.sponsor.take()
     }
 
     pub(crate) fn place(&self) -> Place {
-        self.slot().place.clone()
+        match self.birth.pool() {
+            Some(pool) => Place::Pool(pool),
+            None => self.slot().rare().map(|rare| rare.place.clone()).unwrap_or_default(),
+        }
     }
 
-    /// Moves the job; false if it has ended meanwhile, and has to go nowhere.
+    /// Moves a job that was not made for one pool; false if it has ended meanwhile, and has to go
+    /// nowhere.
     #[must_use]
     pub(crate) fn put(&self, place: Place) -> bool {
         let mut slot = self.slot();
-        let waits = matches!(slot.content, Content::Arguments(_));
-        let old = if waits { std::mem::replace(&mut slot.place, place) } else { place };
+        let waits = slot.is_open();
+        let old = match waits {
+            true => std::mem::replace(&mut slot.rare_mut().place, place),
+            false => place,
+        };
         drop(slot);
         drop(old);
         waits
@@ -298,7 +314,7 @@ impl Cell {
     /// The arguments, shared with every attempt: one begins.
     pub(super) fn hand_out(&self) -> Payload {
         let mut slot = self.slot();
-        if let Some(track) = &mut slot.track {
+        if let Some(track) = slot.old_rare().and_then(|rare| rare.track.as_mut()) {
             track.start_over();
         }
         slot.arguments()
@@ -307,24 +323,27 @@ impl Cell {
     /// How far the job says that it is, if this attempt of it has said so. After its end: what it
     /// said last.
     pub(crate) fn progress(&self) -> Option<Progress> {
-        self.slot().track.as_ref()?.latest().cloned()
+        self.slot().rare()?.track.as_ref()?.latest().cloned()
     }
 
     /// The job has said how far it is. Whoever calls this wakes the wakers, outside of any lock.
     pub(super) fn note_progress(&self, progress: Progress, wakers: &mut Vec<Waker>) {
         let mut slot = self.slot();
         if slot.is_open() {
-            slot.track.get_or_insert_default().note(progress, wakers);
+            slot.rare_mut().track.get_or_insert_default().note(progress, wakers);
         }
     }
 
     /// A number for somebody who wants to hear of the job's progress.
     pub(crate) fn add_listener(&self) -> u64 {
-        self.slot().track.get_or_insert_default().register()
+        self.slot().rare_mut().track.get_or_insert_default().register()
     }
 
     pub(crate) fn remove_listener(&self, listener: u64) {
-        let waker = self.slot().track.as_mut().and_then(|track| track.forget(listener));
+        let mut slot = self.slot();
+        let track = slot.old_rare().and_then(|rare| rare.track.as_mut());
+        let waker = track.and_then(|track| track.forget(listener));
+        drop(slot);
         drop(waker);
     }
 
@@ -339,7 +358,7 @@ impl Cell {
         let waker = cx.waker().clone();
         let mut slot = self.slot();
         let is_open = slot.is_open();
-        let track = slot.track.get_or_insert_default();
+        let track = slot.rare_mut().track.get_or_insert_default();
         let news = track.news(seen);
         if news.is_some() || !is_open {
             drop(slot);
@@ -354,35 +373,22 @@ impl Cell {
     /// Gives the job its outcome, unless it has one. Whoever calls this wakes the wakers and
     /// drops the leftover, outside of any lock.
     #[must_use]
-    pub(super) fn finish(&self, outcome: Outcome, wakers: &mut Vec<Waker>) -> Leftover {
-        Self::finish_in(&mut self.slot(), &self.status, outcome, wakers)
+    pub(super) fn finish(&self, outcome: Outcome, wakers: &mut Vec<Waker>) -> Option<Leftover> {
+        self.finish_in(&mut self.slot(), outcome, wakers)
     }
 
     fn finish_in(
+        &self,
         slot: &mut Slot,
-        status: &AtomicU8,
         outcome: Outcome,
         wakers: &mut Vec<Waker>,
-    ) -> Leftover {
-        let outcome = Content::Outcome(outcome);
-        if !matches!(slot.content, Content::Arguments(_)) {
-            return Leftover {
-                _place: Place::Nowhere,
-                _content: outcome,
-                _span: JobSpan::default(),
-            };
-        }
-        let content = std::mem::replace(&mut slot.content, outcome);
-        status.store(JobStatus::Ended as u8, Ordering::Release);
-        wakers.extend(slot.waker.take());
-        wakers.append(&mut slot.watchers);
-        if let Some(track) = &mut slot.track {
-            track.wake_all(wakers);
-        }
-        Leftover {
-            _place: std::mem::take(&mut slot.place),
-            _content: content,
-            _span: std::mem::take(&mut slot.span),
+    ) -> Option<Leftover> {
+        match slot.finish(outcome, wakers) {
+            Ok(leftover) => {
+                self.flags.fetch_or(ENDED, Ordering::Release);
+                leftover
+            }
+            Err(late) => Some(late),
         }
     }
 
@@ -391,63 +397,62 @@ impl Cell {
         let mut wakers = Vec::new();
         let leftover = self.finish(Err(self.error(kind, 0)), &mut wakers);
         drop(leftover);
-        wake_all(wakers);
+        wake_all(&mut wakers);
     }
 
     /// Bytes of its arguments.
     pub(crate) fn argument_len(&self) -> usize {
-        self.slot().arguments().as_slice().len()
+        self.slot().argument_len()
     }
 
     pub(crate) fn error(&self, kind: JobErrorKind, attempts: u32) -> JobError {
-        JobError::new(kind, self.subject.clone(), attempts)
+        JobError::new(kind, self.subject(), attempts)
     }
 
     /// The outcome, once. For use inside a future's `poll`.
     pub(crate) fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        // A waker's code runs when it is cloned or dropped: both outside of the lock.
-        let waker = cx.waker().clone();
-        let mut slot = self.slot();
-        if let Content::Outcome(_) = slot.content {
-            let taken = std::mem::replace(&mut slot.content, Content::Taken);
-            let old = slot.waker.take();
+        if self.status() != JobStatus::Ended {
+            // A waker's code runs when it is cloned or dropped: both outside of the lock.
+            let waker = cx.waker().clone();
+            let mut slot = self.slot();
+            if slot.is_open() {
+                let old = slot.set_waker(waker);
+                drop(slot);
+                drop(old);
+                return Poll::Pending;
+            }
             drop(slot);
-            drop(old);
-            return match taken {
-                Content::Outcome(outcome) => Poll::Ready(outcome),
-                Content::Arguments(_) | Content::Taken => Poll::Pending,
-            };
         }
-        let old = slot.waker.replace(waker);
-        drop(slot);
-        drop(old);
-        Poll::Pending
+        let outcome = self.slot().take_outcome();
+        outcome.map_or(Poll::Pending, Poll::Ready)
     }
 
     /// Whether the job has ended; tells `cx` when it does.
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
         let mut slot = self.slot();
-        if !matches!(slot.content, Content::Arguments(_)) {
+        if !slot.is_open() {
             return Poll::Ready(());
         }
-        if !slot.watchers.iter().any(|other| other.will_wake(&waker)) {
-            slot.watchers.push(waker);
+        let watchers = &mut slot.rare_mut().watchers;
+        if !watchers.iter().any(|other| other.will_wake(&waker)) {
+            watchers.push(waker);
         }
         Poll::Pending
     }
 
-    /// Gives the job up, wherever it is.
+    /// Gives the job up, wherever it is. Does nothing in a fork child of the process that made it.
     pub(crate) fn give_up(self: &Arc<Self>, manner: Manner) {
-        while self.status() != JobStatus::Ended {
-            match self.place() {
-                Place::Nowhere if self.end_nowhere(JobErrorKind::Cancelled) => return,
-                Place::Nowhere => {}
-                // If it has moved on since we looked, the next look finds it elsewhere.
-                Place::Held(holder, ticket) => match holder.upgrade() {
-                    Some(holder) if !holder.give_up(self, ticket, manner) => {}
-                    Some(_) | None => return,
-                },
+        while self.status() != JobStatus::Ended && !self.birth.is_foreign() {
+            let place = self.place();
+            // If it has moved on since we looked, the next look finds it elsewhere.
+            let is_done = match place.holder() {
+                Some((holder, ticket)) => holder.give_up(self, ticket, manner),
+                None if place.is_nowhere() => self.end_nowhere(JobErrorKind::Cancelled),
+                None => true,
+            };
+            if is_done {
+                return;
             }
         }
     }
@@ -457,13 +462,13 @@ impl Cell {
         let outcome = Err(self.error(kind, 0));
         let mut wakers = Vec::new();
         let mut slot = self.slot();
-        if !matches!(slot.place, Place::Nowhere) {
+        if slot.rare().is_some_and(|rare| !rare.place.is_nowhere()) {
             return false;
         }
-        let leftover = Self::finish_in(&mut slot, &self.status, outcome, &mut wakers);
+        let leftover = self.finish_in(&mut slot, outcome, &mut wakers);
         drop(slot);
         drop(leftover);
-        wake_all(wakers);
+        wake_all(&mut wakers);
         true
     }
 
@@ -475,8 +480,18 @@ impl Cell {
 impl fmt::Debug for Cell {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cell")
-            .field("subject", &self.subject)
+            .field("id", &self.id())
             .field("status", &self.status())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_waiting_job_is_a_small_record() {
+        assert!(size_of::<Cell>() <= 40, "{}", size_of::<Cell>());
     }
 }

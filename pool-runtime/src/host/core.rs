@@ -24,12 +24,13 @@ use tokio::sync::Notify;
 use super::act::Core;
 use super::after::After;
 use super::backlog::Share;
-use super::cell::{Cell, Holder, Manner, Place};
+use super::cell::{Cell, Holder, Manner, Numbered, Place};
 use super::hub::Hub;
 use super::latch::Latch;
 use super::launch::LaunchPlan;
 use super::news::{Around, News};
 use super::room::Room;
+use crate::os::fork_depth;
 use crate::scheduler::{Config, Readiness, Time, WorkerId};
 use crate::spin::Spinner;
 use crate::stats::WorkReport;
@@ -84,28 +85,36 @@ impl Host {
     pub(crate) fn new(config: Config, plan: LaunchPlan, queue_capacity: usize) -> Arc<Host> {
         let workers = config.workers;
         let spinner = Spinner::new(plan.spin);
-        Arc::new_cyclic(|me: &Weak<Host>| Host {
-            inner: Mutex::new(Inner { core: Core::new(config), armed: None, ready: Vec::new() }),
-            inbox: Mutex::default(),
-            mail: AtomicUsize::new(0),
-            driver_waiting: AtomicBool::new(false),
-            room: Room::new(queue_capacity),
-            spinner,
-            workers,
-            bell: Notify::new(),
-            launches: Mutex::default(),
-            rest: Latch::default(),
-            runtime: OnceLock::new(),
-            driver: OnceLock::new(),
-            around: Around {
-                plan,
-                closed: AtomicBool::new(false),
-                look_is_due: AtomicBool::new(false),
-                epoch: Instant::now(),
-                hub: Hub::new(),
-                pid: std::process::id(),
-                holder: me.clone(),
-            },
+        Arc::new_cyclic(|me: &Weak<Host>| {
+            let holder: Weak<dyn Holder> = me.clone();
+            Host {
+                inner: Mutex::new(Inner {
+                    core: Core::new(config),
+                    armed: None,
+                    ready: Vec::new(),
+                }),
+                inbox: Mutex::default(),
+                mail: AtomicUsize::new(0),
+                driver_waiting: AtomicBool::new(false),
+                room: Room::new(queue_capacity),
+                spinner,
+                workers,
+                bell: Notify::new(),
+                launches: Mutex::default(),
+                rest: Latch::default(),
+                runtime: OnceLock::new(),
+                driver: OnceLock::new(),
+                around: Around {
+                    plan,
+                    closed: AtomicBool::new(false),
+                    look_is_due: AtomicBool::new(false),
+                    epoch: Instant::now(),
+                    hub: Hub::new(),
+                    depth: fork_depth(),
+                    number: Numbered::new(&holder),
+                    holder,
+                },
+            }
         })
     }
 
@@ -239,7 +248,7 @@ impl Host {
             return;
         }
         if let Some(inner) = self.try_lock() {
-            let mut after = After::default();
+            let mut after = After::new();
             self.work(inner, None, &mut after);
             self.settle(after);
         }
@@ -265,7 +274,7 @@ impl Host {
 
     /// Brings news into the core; never waits for its lock.
     pub(super) fn enter(&self, news: News) {
-        let mut after = After::default();
+        let mut after = After::new();
         match self.try_lock() {
             Some(inner) => self.work(inner, Some(news), &mut after),
             None => {
@@ -293,7 +302,7 @@ impl Host {
     }
 
     fn drive(&self, news: News, is_tick: bool) -> Option<Time> {
-        let mut after = After::default();
+        let mut after = After::new();
         let mut news = Some(news);
         let next = loop {
             self.driver_waiting.store(true, Ordering::SeqCst);
@@ -382,7 +391,7 @@ impl Host {
     }
 
     /// Outside of the lock.
-    fn settle(&self, mut after: After) {
+    fn settle(&self, mut after: Box<After>) {
         if !after.launches.is_empty() {
             let launches = &self.launches;
             let mut launches = launches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -474,7 +483,6 @@ impl fmt::Debug for Host {
 
 #[cfg(test)]
 mod tests {
-    use std::borrow::Cow;
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -518,16 +526,15 @@ mod tests {
 
     /// A job on its way to the host.
     fn cell(host: &Host) -> Arc<Cell> {
-        let cell = Cell::new(Order {
-            name: Cow::Borrowed("job"),
+        let order = Order {
             number: 0,
+            unknown: None,
             label: None,
             arguments: Payload::EMPTY,
             raw: false,
             options: None,
-        });
-        assert!(cell.put(host.place()));
-        cell
+        };
+        Cell::new(order, host.place())
     }
 
     /// Submits a job while somebody else has the lock, who then leaves without a look.

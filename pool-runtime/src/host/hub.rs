@@ -16,6 +16,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
 use crate::happening::PoolEvent;
+use crate::os::fork_depth;
 
 /// Events in one buffer.
 const EVENTS: usize = 4096;
@@ -32,7 +33,7 @@ pub(crate) struct Hub {
     watchers: AtomicUsize,
     state: Mutex<HubState>,
     /// A fork child has a copy, with locks that may never be released.
-    pid: u32,
+    depth: u32,
 }
 
 #[derive(Debug, Default)]
@@ -67,7 +68,7 @@ impl Hub {
         Arc::new(Hub {
             watchers: AtomicUsize::new(0),
             state: Mutex::default(),
-            pid: std::process::id(),
+            depth: fork_depth(),
         })
     }
 
@@ -142,7 +143,7 @@ impl Hub {
     }
 
     fn is_foreign(&self) -> bool {
-        std::process::id() != self.pid
+        fork_depth() != self.depth
     }
 
     fn state(&self) -> MutexGuard<'_, HubState> {

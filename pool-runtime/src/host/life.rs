@@ -5,7 +5,6 @@ use std::sync::Arc;
 use super::act::Core;
 use super::after::After;
 use super::cause::{Cause, Trouble};
-use super::cell::JobStatus;
 use super::link::Link;
 use super::news::{Around, Gone};
 use crate::happening::PoolEvent;
@@ -53,7 +52,7 @@ impl Core {
         };
         // It may be tried again, and then it waits; else it has its outcome in a moment.
         if let Some(cell) = &head {
-            cell.set_status(JobStatus::Queued);
+            cell.set_running(false);
         }
         let claimed = seq.zip(link.as_ref()).is_some_and(|(seq, link)| link.was_claimed(seq));
         if in_launch {

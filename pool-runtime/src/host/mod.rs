@@ -32,6 +32,7 @@ mod pokes;
 mod race;
 mod room;
 pub(crate) mod seats;
+mod shares;
 mod track;
 mod wakers;
 

@@ -5,11 +5,12 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::backlog::Share;
-use super::cell::{Cell, Holder, Manner, Place};
+use super::cell::{Cell, Holder, Manner, Numbered, Place};
 use super::hub::Hub;
 use super::launch::LaunchPlan;
 use super::link::{Answer, Link};
 use crate::error::WorkerExit;
+use crate::os::fork_depth;
 use crate::scheduler::{Time, WorkerId};
 
 /// What the core sees of the world.
@@ -22,9 +23,11 @@ pub(super) struct Around {
     /// Those who watch the pool.
     pub(super) hub: Arc<Hub>,
     /// Where the pool was made: a fork child has copies of everything and owns nothing.
-    pub(super) pid: u32,
+    pub(super) depth: u32,
     /// The pool itself.
     pub(super) holder: Weak<dyn Holder>,
+    /// By which cells know it.
+    pub(super) number: Option<Numbered>,
 }
 
 impl Around {
@@ -37,7 +40,7 @@ impl Around {
     }
 
     pub(super) fn is_foreign(&self) -> bool {
-        std::process::id() != self.pid
+        fork_depth() != self.depth
     }
 
     pub(super) fn is_closed(&self) -> bool {
@@ -46,11 +49,20 @@ impl Around {
 
     /// Where a job of this pool is.
     pub(super) fn place(&self) -> Place {
-        Place::Held(self.holder.clone(), 0)
+        match &self.number {
+            Some(numbered) => Place::Pool(numbered.number()),
+            None => Place::Held(self.holder.clone(), 0),
+        }
     }
 
     pub(super) fn is_here(&self, place: &Place) -> bool {
-        matches!(place, Place::Held(holder, _) if holder.ptr_eq(&self.holder))
+        match place {
+            Place::Nowhere => false,
+            Place::Pool(number) => {
+                self.number.as_ref().is_some_and(|numbered| numbered.number() == *number)
+            }
+            Place::Held(holder, _) => holder.ptr_eq(&self.holder),
+        }
     }
 }
 

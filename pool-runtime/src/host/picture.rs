@@ -21,7 +21,7 @@ impl Core {
 
     /// Whether there is a worker for the job now. If not, another pool may have one.
     pub(super) fn is_hungry_for(&self, now: Time, cell: &Cell) -> bool {
-        let own = cell.options.as_deref().and_then(|own| own.memory_limit);
+        let own = cell.options().and_then(|own| own.memory_limit);
         let has_limit = own.or(self.defaults.memory_limit).is_some();
         self.scheduler.hungers_for(now, cell.number, has_limit)
     }
@@ -43,7 +43,7 @@ impl Host {
                     slot: view.worker.slot as usize,
                     pid: link.map(|link| link.process.id()),
                     state: view.state,
-                    job: view.head.map(|(task, ..)| task.cell.subject.id),
+                    job: view.head.map(|(task, ..)| task.cell.id()),
                     jobs_done: view.done,
                     rss: None,
                 });
@@ -90,9 +90,9 @@ impl Host {
             (running, oldest.or((posted > 0).then_some(Duration::ZERO)))
         });
         let running = running.into_iter().map(|(cell, slot, link, attempt, age)| RunningJob {
-            id: cell.subject.id,
-            name: cell.subject.static_name(),
-            label: cell.subject.label.as_deref().map(str::to_owned),
+            id: cell.id(),
+            name: cell.name(),
+            label: cell.label().as_deref().map(str::to_owned),
             slot: slot as usize,
             pid: link.as_ref().map(|link| link.process.id()),
             attempt,

@@ -5,23 +5,38 @@
 //! [watches](Room::watch) is told that there may be room, keeps nothing back from others while it
 //! is not polled, and looks again. A place that comes back by whatever way rings for those.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
+use std::future::poll_fn;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-use tokio::sync::Semaphore;
-
-use super::wakers::{shield, wake_all};
+use super::wakers::wake_all;
 
 pub(crate) struct Room {
-    places: Semaphore,
+    /// How many places are free, and [`CLOSED`].
+    free: AtomicU64,
+    line: Mutex<VecDeque<Waiter>>,
+    /// Whether anybody stands in it, to be seen without the lock.
+    has_line: AtomicBool,
     /// Who is told when a place may be free, once.
     watchers: Mutex<BTreeMap<WatchKey, Waker>>,
     /// Whether there are any, to be seen without the lock.
     is_watched: AtomicBool,
     next_key: AtomicU64,
+}
+
+/// Nobody gets a place any more.
+const CLOSED: u64 = 1 << 63;
+
+/// One who stands in the line.
+struct Waiter {
+    key: u64,
+    /// Those who have one stand before those who have none.
+    has_place: bool,
+    /// Who has heard of a place, or of the end, has none.
+    waker: Option<Waker>,
 }
 
 /// One watcher, as the room knows it.
@@ -31,7 +46,9 @@ pub(crate) struct WatchKey(u64);
 impl Room {
     pub(super) fn new(capacity: usize) -> Room {
         Room {
-            places: Semaphore::new(capacity.min(Semaphore::MAX_PERMITS)),
+            free: AtomicU64::new((capacity as u64).min(CLOSED >> 1)),
+            line: Mutex::default(),
+            has_line: AtomicBool::new(false),
             watchers: Mutex::default(),
             is_watched: AtomicBool::new(false),
             next_key: AtomicU64::new(0),
@@ -40,38 +57,73 @@ impl Room {
 
     /// A place, if one is free.
     pub(crate) fn try_acquire(&self) -> Option<Place<'_>> {
-        self.places.try_acquire().ok()?.forget();
-        Some(Place(self))
+        self.take(1).then(|| Place(self))
+    }
+
+    /// So many places, if they are free.
+    fn take(&self, n: u64) -> bool {
+        let less = |free: u64| if free & CLOSED == 0 { free.checked_sub(n) } else { None };
+        self.free.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok()
     }
 
     /// A place, when it is this one's turn; `None` once the room is closed.
     pub(crate) async fn acquire(&self) -> Option<Place<'_>> {
-        /// Dropped after the future that waits: what that one was given already is free again.
-        struct GivenUp<'a>(&'a Room);
-
-        impl Drop for GivenUp<'_> {
-            fn drop(&mut self) {
-                self.0.ring();
-            }
+        if let Some(place) = self.try_acquire() {
+            return Some(place);
         }
-
-        let given_up = GivenUp(self);
-        let acquired = self.places.acquire().await;
-        std::mem::forget(given_up);
-        acquired.ok()?.forget();
-        Some(Place(self))
+        let mut turn = Turn { room: self, key: None };
+        poll_fn(|cx| turn.poll(cx)).await
     }
 
     /// So many places are free again. Wakes: not to be called under a lock.
     pub(super) fn release(&self, n: usize) {
-        shield(|| self.places.add_permits(n));
+        let mut free = n as u64;
+        if self.has_line.load(Ordering::SeqCst) {
+            // Straight to those who stand in the line: nobody gets in between.
+            self.serve(|| {
+                let some = free > 0;
+                free -= u64::from(some);
+                some
+            });
+        }
+        if free > 0 {
+            self.free.fetch_add(free, Ordering::SeqCst);
+            self.look_after_line();
+        }
         self.ring();
     }
 
     /// Nobody gets a place any more. Wakes: not to be called under a lock.
     pub(super) fn close(&self) {
-        shield(|| self.places.close());
+        self.free.fetch_or(CLOSED, Ordering::SeqCst);
+        self.look_after_line();
         self.ring();
+    }
+
+    /// Whoever has come into the line since what is free was there gets it.
+    fn look_after_line(&self) {
+        fence(Ordering::SeqCst);
+        if self.has_line.load(Ordering::SeqCst) {
+            self.serve(|| self.take(1));
+        }
+    }
+
+    /// First come, first served.
+    fn serve(&self, mut takes_one: impl FnMut() -> bool) {
+        let mut woken = Vec::new();
+        let mut line = self.line();
+        let first = line.partition_point(|waiter| waiter.has_place);
+        for waiter in line.range_mut(first..) {
+            if !self.is_closed() {
+                if !takes_one() {
+                    break;
+                }
+                waiter.has_place = true;
+            }
+            woken.extend(waiter.waker.take());
+        }
+        drop(line);
+        wake_all(&mut woken);
     }
 
     /// A key for one who means to watch.
@@ -101,8 +153,13 @@ impl Room {
         drop(old);
     }
 
+    /// Whether there is a place, or never will be one again.
     fn is_free(&self) -> bool {
-        self.places.available_permits() > 0 || self.places.is_closed()
+        self.free.load(Ordering::SeqCst) > 0
+    }
+
+    fn is_closed(&self) -> bool {
+        self.free.load(Ordering::SeqCst) & CLOSED != 0
     }
 
     /// Every watcher looks again: one that is not polled for a while must not keep the others from
@@ -116,7 +173,11 @@ impl Room {
         self.is_watched.store(false, Ordering::SeqCst);
         let woken = std::mem::take(&mut *watchers);
         drop(watchers);
-        wake_all(woken.into_values().collect());
+        wake_all(&mut woken.into_values().collect());
+    }
+
+    fn line(&self) -> MutexGuard<'_, VecDeque<Waiter>> {
+        self.line.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn watchers(&self) -> MutexGuard<'_, BTreeMap<WatchKey, Waker>> {
@@ -126,7 +187,69 @@ impl Room {
 
 impl fmt::Debug for Room {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Room").field("free", &self.places.available_permits()).finish()
+        f.debug_struct("Room").field("free", &(self.free.load(Ordering::SeqCst) & !CLOSED)).finish()
+    }
+}
+
+/// A turn in the line for a place. Dropped, it leaves the line, and what it was given is free.
+struct Turn<'a> {
+    room: &'a Room,
+    /// `None` until it stands there.
+    key: Option<u64>,
+}
+
+impl<'a> Turn<'a> {
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Option<Place<'a>>> {
+        let room = self.room;
+        // A waker's code runs when it is cloned or dropped: both outside of the lock.
+        let mut waker = Some(cx.waker().clone());
+        let key = match self.key {
+            Some(key) => key,
+            None => {
+                let mut line = room.line();
+                let key = room.next_key.fetch_add(1, Ordering::Relaxed);
+                line.push_back(Waiter { key, has_place: false, waker: waker.take() });
+                room.has_line.store(true, Ordering::SeqCst);
+                drop(line);
+                self.key = Some(key);
+                room.look_after_line();
+                key
+            }
+        };
+        let mut line = room.line();
+        let Ok(at) = line.binary_search_by_key(&key, |waiter| waiter.key) else {
+            return Poll::Ready(None);
+        };
+        if line[at].has_place || room.is_closed() {
+            drop(line);
+            return Poll::Ready(self.leave());
+        }
+        let old = match waker {
+            Some(waker) => line[at].waker.replace(waker),
+            None => None,
+        };
+        drop(line);
+        drop(old);
+        Poll::Pending
+    }
+
+    /// Leaves the line, with the place that it was given.
+    fn leave(&mut self) -> Option<Place<'a>> {
+        let key = self.key.take()?;
+        let mut line = self.room.line();
+        let at = line.binary_search_by_key(&key, |waiter| waiter.key).ok()?;
+        let waiter = line.remove(at);
+        self.room.has_line.store(!line.is_empty(), Ordering::SeqCst);
+        drop(line);
+        let has_place = waiter.is_some_and(|waiter| waiter.has_place);
+        has_place.then(|| Place(self.room))
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        // A place that is dropped is told to the others.
+        drop(self.leave());
     }
 }
 

@@ -4,8 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::backlog::Share;
-use super::cell::{Cell, JobStatus};
+use super::cell::Cell;
 use super::link::Link;
 use super::news::Around;
 use crate::happening::PoolEvent;
@@ -14,11 +13,10 @@ use crate::stats::Progress;
 use crate::trace;
 use crate::wire::WireFault;
 
-/// What the scheduler moves: a job, and the work on a queue on whose behalf it runs.
+/// What the scheduler moves: a job.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
     pub(super) cell: Arc<Cell>,
-    pub(super) share: Option<Arc<Share>>,
 }
 
 /// The place of one worker, from its launch to its end.
@@ -99,11 +97,11 @@ impl Seat {
     ) {
         let head = self.window.front().map(|(_, task)| &task.cell);
         if let Some(journal) = self.link.as_ref().and_then(|link| link.journal.as_ref()) {
-            journal.begin(head.map(|cell| cell.subject.id));
+            journal.begin(head.map(|cell| cell.id()));
         }
         if let Some(cell) = head {
-            cell.set_status(JobStatus::Running);
-            let (id, attempt) = (cell.subject.id, cell.attempt());
+            cell.set_running(true);
+            let (id, attempt) = (cell.id(), cell.attempt());
             let slot = self.worker.slot as usize;
             around.hub.publish(wakers, || PoolEvent::JobStarted { id, slot, attempt });
             trace.started(cell.span(), attempt, self.worker.slot);

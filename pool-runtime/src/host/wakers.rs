@@ -8,39 +8,45 @@ use std::collections::VecDeque;
 use std::task::Waker;
 
 thread_local! {
-    /// `Some` while this thread settles: what is to be settled next.
-    static PENDING: RefCell<Option<VecDeque<Waker>>> = const { RefCell::new(None) };
+    static PENDING: RefCell<Pending> =
+        const { RefCell::new(Pending { is_waking: false, next: VecDeque::new() }) };
+}
+
+/// What this thread wakes.
+struct Pending {
+    /// It is at it, and comes to what is put behind the rest.
+    is_waking: bool,
+    next: VecDeque<Waker>,
 }
 
 /// Wakes them one after the other, flat even if they cause further ones. A waker that panics has
 /// said so by the panic hook; it ends neither the driver, nor a task of it, nor the waking of the
 /// others.
-pub(crate) fn wake_all(wakers: Vec<Waker>) {
+pub(crate) fn wake_all(wakers: &mut Vec<Waker>) {
     if wakers.is_empty() {
         return;
     }
-    let mut wakers = Some(VecDeque::from(wakers));
-    let nested = PENDING.try_with(|pending| match &mut *pending.borrow_mut() {
-        Some(pending) => {
-            pending.extend(wakers.take().into_iter().flatten());
-            true
+    let nested = PENDING.try_with(|pending| {
+        let mut pending = pending.borrow_mut();
+        match pending.is_waking {
+            true => pending.next.extend(wakers.drain(..)),
+            false => pending.is_waking = true,
         }
-        none => {
-            *none = wakers.take();
-            false
-        }
+        wakers.is_empty()
     });
-    match nested {
-        Ok(true) => {}
-        Ok(false) => {
-            let next = || PENDING.with_borrow_mut(|pending| pending.as_mut()?.pop_front());
-            while let Some(waker) = next() {
-                shield(|| waker.wake());
-            }
-            PENDING.set(None);
+    // What is in the list is not dropped while it is looked at: only moved.
+    wakers.drain(..).for_each(|waker| shield(|| waker.wake()));
+    if let Ok(false) = nested {
+        let next = || {
+            PENDING.with_borrow_mut(|pending| {
+                let next = pending.next.pop_front();
+                pending.is_waking = next.is_some();
+                next
+            })
+        };
+        while let Some(waker) = next() {
+            shield(|| waker.wake());
         }
-        // This thread is ending, and its lists are gone.
-        Err(_) => wakers.into_iter().flatten().for_each(|waker| shield(|| waker.wake())),
     }
 }
 
@@ -70,7 +76,7 @@ mod tests {
             assert_eq!(DEPTH.fetch_add(1, Ordering::SeqCst), 0, "nested");
             WOKEN.fetch_add(1, Ordering::SeqCst);
             if self.0 > 0 {
-                wake_all(vec![Arc::new(Chain(self.0 - 1)).into()]);
+                wake_all(&mut vec![Arc::new(Chain(self.0 - 1)).into()]);
             }
             DEPTH.fetch_sub(1, Ordering::SeqCst);
         }
@@ -92,14 +98,14 @@ mod tests {
             fn wake(self: Arc<Self>) {}
         }
         let others = (0..3).map(|_| Waker::from(Arc::new(Counts(count.clone()))));
-        wake_all(std::iter::once(Arc::new(Panics).into()).chain(others).collect());
+        wake_all(&mut std::iter::once(Arc::new(Panics).into()).chain(others).collect());
         assert_eq!(Arc::strong_count(&count), 1);
-        assert!(PENDING.with_borrow(Option::is_none));
+        assert!(!PENDING.with_borrow(|pending| pending.is_waking));
     }
 
     #[test]
     fn wakers_that_wake_do_not_grow_the_stack() {
-        wake_all(vec![Arc::new(Chain(100_000)).into()]);
+        wake_all(&mut vec![Arc::new(Chain(100_000)).into()]);
         assert_eq!(WOKEN.load(Ordering::SeqCst), 100_001);
     }
 }

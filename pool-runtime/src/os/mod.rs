@@ -12,9 +12,9 @@ mod unix;
 #[cfg(unix)]
 pub(crate) use unix::{
     Adopted, Adoption, ChannelEnd, Handle, HostEnd, HostWatch, Mapping, Nudge, PipeEnd, Process,
-    WithoutWaiting, Woken, adopt, end_own_group, flush_c_stdout, forget_environment, is_privileged,
-    is_worker, leave, local_channel, output_pipe, own_executable, own_stdout, prepare_worker,
-    print_lines, restore_stdout, spawn, wait_for_host,
+    WithoutWaiting, Woken, adopt, end_own_group, flush_c_stdout, forget_environment, fork_depth,
+    is_privileged, is_worker, leave, local_channel, output_pipe, own_executable, own_stdout,
+    prepare_worker, print_lines, restore_stdout, spawn, wait_for_host,
 };
 
 /// The environment variable that tells a process it is a worker: protocol version and host pid.

@@ -257,6 +257,13 @@ impl<T> Jobs<T> {
         (job.generation == key.generation && job.payload.is_some()).then_some(key.index)
     }
 
+    /// The job at this index, if there is one.
+    pub(super) fn at(&self, index: u32) -> Option<(JobKey, &T)> {
+        let entry = self.entries.get(index as usize)?;
+        let job = entry.job.as_ref()?;
+        Some((JobKey { index, generation: entry.generation }, &job.payload))
+    }
+
     pub(super) fn key(&self, index: u32) -> JobKey {
         JobKey { index, generation: self[index].generation }
     }

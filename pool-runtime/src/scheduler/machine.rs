@@ -155,6 +155,11 @@ impl<T: Clone> Scheduler<T> {
         key
     }
 
+    /// The job at this index, and its key, if there is one.
+    pub(crate) fn at(&self, index: u32) -> Option<(JobKey, &T)> {
+        self.jobs.at(index)
+    }
+
     /// Takes in news. Drain the actions after each event.
     pub(crate) fn handle_event(&mut self, now: Time, event: Event) {
         self.take_in(now, event);

@@ -14,6 +14,11 @@ impl JobSpan {
     pub(crate) fn of(_: &Subject) -> JobSpan {
         JobSpan(())
     }
+
+    #[inline]
+    pub(crate) fn is_some(&self) -> bool {
+        false
+    }
 }
 
 /// Refused at its header.

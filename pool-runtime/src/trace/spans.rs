@@ -60,6 +60,10 @@ impl JobSpan {
         JobSpan(inner)
     }
 
+    pub(crate) fn is_some(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// Tells the span which attempt this is, and where; once for each.
     fn tell(&self) {
         let Some(Inner { span, given, told, .. }) = self.0.as_deref() else { return };

@@ -2,6 +2,7 @@
 
 mod adopt;
 mod channel;
+mod forks;
 mod mapping;
 mod memory;
 mod pipe;
@@ -10,6 +11,7 @@ mod worker;
 
 pub(crate) use adopt::{Adopted, Adoption, adopt, forget_environment, is_privileged, is_worker};
 pub(crate) use channel::{ChannelEnd, HostEnd, WithoutWaiting, local_channel};
+pub(crate) use forks::fork_depth;
 pub(crate) use mapping::Mapping;
 pub(crate) use pipe::{PipeEnd, output_pipe};
 pub(crate) use process::{Process, own_executable, own_stdout, spawn};

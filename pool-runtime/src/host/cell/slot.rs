@@ -1,0 +1,253 @@
+//! What is in a cell, under its lock: the arguments of its job, then the outcome.
+//!
+//! A million jobs may wait. So small arguments and outputs lie in place, and what few jobs need is
+//! behind a pointer: [`Full`] once somebody waits for the job or its bytes are many, [`Rare`] for
+//! what was asked of it in particular.
+
+use std::any::Any;
+use std::sync::Arc;
+use std::task::Waker;
+use std::time::{Duration, Instant};
+
+use super::super::track::Track;
+use super::place::Place;
+use super::{Outcome, Output};
+use crate::policy::JobOptions;
+use crate::trace::JobSpan;
+use crate::wire::Payload;
+
+/// Bytes that lie in place.
+const ROOM: usize = 14;
+
+#[derive(Clone, Copy)]
+pub(super) struct Small {
+    len: u8,
+    bytes: [u8; ROOM],
+}
+
+impl Small {
+    fn of(content: &[u8]) -> Option<Small> {
+        let mut bytes = [0; ROOM];
+        bytes.get_mut(..content.len())?.copy_from_slice(content);
+        Some(Small { len: content.len() as u8, bytes })
+    }
+
+    fn payload(&self) -> Payload {
+        Payload::copy_of(self.as_slice())
+    }
+
+    fn as_slice(&self) -> &[u8] {
+        &self.bytes[..usize::from(self.len)]
+    }
+}
+
+pub(super) enum Slot {
+    /// The arguments of a job that has not ended.
+    Arguments(Small),
+    Output(Small),
+    RawOutput(Small),
+    /// The outcome was given.
+    Taken,
+    Full(Box<Full>),
+}
+
+pub(super) struct Full {
+    content: Content,
+    waker: Option<Waker>,
+    rare: Option<Box<Rare>>,
+}
+
+enum Content {
+    Arguments(Payload),
+    Outcome(Outcome),
+    Taken,
+}
+
+/// What few jobs have.
+#[derive(Default)]
+pub(super) struct Rare {
+    pub(super) label: Option<Arc<str>>,
+    /// What was asked for this job alone.
+    pub(super) options: Option<Box<JobOptions>>,
+    /// The moment of its deadline, and its length.
+    pub(super) deadline: Option<(Instant, Duration)>,
+    pub(super) span: JobSpan,
+    /// Of a job that was not made for one pool: where it is now.
+    pub(super) place: Place,
+    /// On whose behalf its pool runs it.
+    pub(super) sponsor: Option<Arc<dyn Any + Send + Sync>>,
+    /// The attempt that was handed out last, where that is a large number.
+    pub(super) attempt: u32,
+    /// Others who want to know when the job ends.
+    pub(super) watchers: Vec<Waker>,
+    /// How far it is. Most jobs never say.
+    pub(super) track: Option<Box<Track>>,
+}
+
+/// What a cell no longer needs; to be dropped outside of any lock.
+pub(crate) struct Leftover {
+    _content: Content,
+    _place: Place,
+    _span: JobSpan,
+}
+
+impl Leftover {
+    /// What came too late.
+    fn of(outcome: Outcome) -> Leftover {
+        let (_place, _span) = (Place::Nowhere, JobSpan::default());
+        Leftover { _content: Content::Outcome(outcome), _place, _span }
+    }
+}
+
+impl Slot {
+    pub(super) fn waiting(arguments: Payload, rare: Option<Box<Rare>>) -> Slot {
+        match (rare, Small::of(arguments.as_slice())) {
+            (None, Some(small)) => Slot::Arguments(small),
+            (rare, _) => {
+                let content = Content::Arguments(arguments);
+                Slot::Full(Box::new(Full { content, waker: None, rare }))
+            }
+        }
+    }
+
+    pub(super) fn ended(outcome: Outcome, rare: Option<Box<Rare>>) -> Slot {
+        if let (None, Ok(Output { payload, raw })) = (&rare, &outcome) {
+            if let Some(small) = Small::of(payload.as_slice()) {
+                return if *raw { Slot::RawOutput(small) } else { Slot::Output(small) };
+            }
+        }
+        let content = Content::Outcome(outcome);
+        Slot::Full(Box::new(Full { content, waker: None, rare }))
+    }
+
+    /// The job has no outcome yet.
+    pub(super) fn is_open(&self) -> bool {
+        match self {
+            Slot::Arguments(_) => true,
+            Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => false,
+            Slot::Full(full) => matches!(full.content, Content::Arguments(_)),
+        }
+    }
+
+    pub(super) fn arguments(&self) -> Payload {
+        match self {
+            Slot::Arguments(small) => small.payload(),
+            Slot::Full(full) => match &full.content {
+                Content::Arguments(arguments) => arguments.clone(),
+                Content::Outcome(_) | Content::Taken => Payload::EMPTY,
+            },
+            Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => Payload::EMPTY,
+        }
+    }
+
+    pub(super) fn argument_len(&self) -> usize {
+        match self {
+            Slot::Arguments(small) => small.as_slice().len(),
+            Slot::Full(full) => match &full.content {
+                Content::Arguments(arguments) => arguments.as_slice().len(),
+                Content::Outcome(_) | Content::Taken => 0,
+            },
+            Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => 0,
+        }
+    }
+
+    pub(super) fn rare(&self) -> Option<&Rare> {
+        match self {
+            Slot::Full(full) => full.rare.as_deref(),
+            _ => None,
+        }
+    }
+
+    /// The same, if there is any.
+    pub(super) fn old_rare(&mut self) -> Option<&mut Rare> {
+        match self {
+            Slot::Full(full) => full.rare.as_deref_mut(),
+            _ => None,
+        }
+    }
+
+    /// The same, made if there is none.
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.full().rare.get_or_insert_default()
+    }
+
+    fn full(&mut self) -> &mut Full {
+        if !matches!(self, Slot::Full(_)) {
+            let output = |small: Small, raw| Output { payload: small.payload(), raw };
+            let content = match self {
+                Slot::Arguments(small) => Content::Arguments(small.payload()),
+                Slot::Output(small) => Content::Outcome(Ok(output(*small, false))),
+                Slot::RawOutput(small) => Content::Outcome(Ok(output(*small, true))),
+                Slot::Taken | Slot::Full(_) => Content::Taken,
+            };
+            *self = Slot::Full(Box::new(Full { content, waker: None, rare: None }));
+        }
+        match self {
+            Slot::Full(full) => full,
+            _ => unreachable!("made so above"),
+        }
+    }
+
+    /// Whoever is to be told of the job's end; gives back who was to be told before.
+    #[must_use]
+    pub(super) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
+        self.full().waker.replace(waker)
+    }
+
+    /// Ends the job, if it has not ended. `Err`: it has.
+    pub(super) fn finish(
+        &mut self,
+        outcome: Outcome,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<Option<Leftover>, Leftover> {
+        let full = match self {
+            Slot::Arguments(_) => {
+                *self = Slot::ended(outcome, None);
+                return Ok(None);
+            }
+            Slot::Full(full) if matches!(full.content, Content::Arguments(_)) => full,
+            _ => return Err(Leftover::of(outcome)),
+        };
+        let content = std::mem::replace(&mut full.content, Content::Outcome(outcome));
+        wakers.extend(full.waker.take());
+        let (mut place, mut span) = (Place::Nowhere, JobSpan::default());
+        if let Some(rare) = &mut full.rare {
+            wakers.append(&mut rare.watchers);
+            if let Some(track) = &mut rare.track {
+                track.wake_all(wakers);
+            }
+            (place, span) = (std::mem::take(&mut rare.place), std::mem::take(&mut rare.span));
+        } else if matches!(content, Content::Arguments(Payload::Small { .. })) {
+            return Ok(None);
+        }
+        Ok(Some(Leftover { _content: content, _place: place, _span: span }))
+    }
+
+    /// The outcome, once.
+    pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
+        let output = |small: Small, raw| Ok(Output { payload: small.payload(), raw });
+        match std::mem::replace(self, Slot::Taken) {
+            Slot::Output(small) => Some(output(small, false)),
+            Slot::RawOutput(small) => Some(output(small, true)),
+            Slot::Taken => None,
+            open @ Slot::Arguments(_) => {
+                *self = open;
+                None
+            }
+            Slot::Full(mut full) => {
+                let outcome = match std::mem::replace(&mut full.content, Content::Taken) {
+                    Content::Outcome(outcome) => Some(outcome),
+                    Content::Taken => None,
+                    open @ Content::Arguments(_) => {
+                        full.content = open;
+                        None
+                    }
+                };
+                if full.rare.is_some() || matches!(full.content, Content::Arguments(_)) {
+                    *self = Slot::Full(full);
+                }
+                outcome
+            }
+        }
+    }
+}
