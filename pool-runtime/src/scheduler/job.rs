@@ -259,9 +259,8 @@ impl<T> Jobs<T> {
 
     /// The job at this index, if there is one.
     pub(super) fn at(&self, index: u32) -> Option<(JobKey, &T)> {
-        let entry = self.entries.get(index as usize)?;
-        let job = entry.job.as_ref()?;
-        Some((JobKey { index, generation: entry.generation }, &job.payload))
+        let job = self.blocks.get(index as usize / BLOCK)?.get(index as usize % BLOCK)?;
+        Some((JobKey { index, generation: job.generation }, job.payload.as_ref()?))
     }
 
     pub(super) fn key(&self, index: u32) -> JobKey {
