@@ -108,6 +108,7 @@ impl Core {
                         break;
                     }
                 }
+                self.conclude(around, after);
             }
             News::Replies(link) => self.peek(around, &link, after),
             News::OverMemory(link, seq) => {
@@ -189,6 +190,7 @@ impl Core {
         self.handle(around, event, cause, after);
     }
 
+    /// One of several answers: [`conclude`](Self::conclude) has to follow.
     pub(super) fn answer(
         &mut self,
         around: &Around,
@@ -238,7 +240,8 @@ impl Core {
                 }
                 if answer.is_bloated {
                     let bloated = Event::Bloated { worker };
-                    self.handle(around, bloated, &mut Cause::default(), after);
+                    self.scheduler.take_in(around.now(), bloated);
+                    self.act(around, &mut Cause::default(), after);
                 }
                 let reply = match &said {
                     Said::Panicked(_) => Reply::Panicked,
@@ -249,7 +252,8 @@ impl Core {
                 Event::Replied { worker, reply, took: answer.took }
             }
         };
-        self.handle(around, event, &mut cause, after);
+        self.scheduler.take_in(around.now(), event);
+        self.act(around, &mut cause, after);
         // Once this one has ended; if it was not taken back meanwhile.
         let begins = |seat: &Seat| next.is_some() && seat.window.front().map(|head| head.0) == next;
         if let Some(seat) = self.seats.get(worker).filter(|seat| begins(seat)) {
@@ -267,6 +271,12 @@ impl Core {
     ) {
         self.scheduler.handle_event(around.now(), event);
         self.act(around, cause, after);
+    }
+
+    /// Hands out jobs in the place of those that were answered.
+    pub(super) fn conclude(&mut self, around: &Around, after: &mut After) {
+        self.scheduler.conclude(around.now());
+        self.act(around, &mut Cause::default(), after);
     }
 
     fn act(&mut self, around: &Around, cause: &mut Cause, after: &mut After) {

@@ -23,11 +23,11 @@ impl<T: Clone> Scheduler<T> {
 
     /// Puts a job at the back of its priority.
     pub(super) fn enqueue(&mut self, now: Time, index: u32) {
-        let priority = self.terms(index).priority;
         let order = self.next_place(now);
         let job = &mut self.jobs[index];
         job.order = order;
         job.set_place(Place::Queue);
+        let priority = job.terms().unwrap_or(&self.config.defaults).priority;
         self.queue.push_back(&mut self.jobs, priority, index);
     }
 
@@ -180,9 +180,6 @@ impl<T: Clone> Scheduler<T> {
     /// Disarms the timeouts of the head, which is about to leave its window.
     pub(super) fn head_ends(&mut self, slot: u32) {
         let worker = &mut self.crew[slot];
-        if worker.timeout_at.is_none() && worker.stall_at.is_none() {
-            return;
-        }
         let Some(index) = worker.window.front() else { return };
         let armed =
             [(worker.timeout_at.take(), Alarm::Timeout), (worker.stall_at.take(), Alarm::Stall)];
@@ -201,25 +198,28 @@ impl<T: Clone> Scheduler<T> {
 
     /// The head of the window is answered.
     pub(super) fn replied(&mut self, now: Time, slot: u32, reply: Reply, took: Duration) {
-        if self.crew[slot].stage != Stage::Ready {
+        let worker = &mut self.crew[slot];
+        if worker.stage != Stage::Ready {
             // Stopping: the window is empty. Killed: it is too late.
             return;
         }
-        self.head_ends(slot);
+        if worker.has_timeouts() {
+            self.head_ends(slot);
+        }
         let worker = &mut self.crew[slot];
         let Some(index) = worker.window.pop_front() else { return };
-        worker.claimed = worker.claimed.saturating_sub(1);
+        self.run.record(now.nanos_since(worker.head_since));
+        worker.done += 1;
         worker.served += 1;
+        worker.claimed = worker.claimed.saturating_sub(1);
         worker.slack = 1;
         worker.forget_head();
         let (claimed, served, over_memory) = (worker.claimed, worker.served, worker.over_memory);
-        let (recalling, since) = (worker.recalling, worker.head_since);
-        if !recalling {
+        if !worker.recalling {
             self.crew.set_timer(slot, None);
         }
         self.launches.strikes = 0;
 
-        self.attempt_ended(now, slot, since);
         let job = &mut self.jobs[index];
         job.count_attempt();
         self.estimates.learn(job.kind, took);
@@ -423,13 +423,15 @@ impl<T: Clone> Scheduler<T> {
 
     /// The end of a job that has left wherever it was.
     pub(super) fn end(&mut self, index: u32, ending: Ending) {
-        let job = &self.jobs[index];
-        let (attempts, unassigned) = (job.attempts(), !job.was_assigned());
-        if let Some((at, _)) = job.deadline() {
-            self.timers.remove(&(at, self.jobs.key(index), Alarm::Deadline));
+        let Some(job) = self.jobs.remove(index) else { return };
+        if let Some((at, _)) = job.deadline {
+            self.timers.remove(&(at, job.key, Alarm::Deadline));
         }
-        if let Some(job) = self.jobs.remove(index) {
-            self.actions.push_back(Action::Resolve { job, ending, attempts, unassigned });
-        }
+        self.actions.push_back(Action::Resolve {
+            job: job.payload,
+            ending,
+            attempts: job.attempts,
+            unassigned: !job.was_assigned,
+        });
     }
 }

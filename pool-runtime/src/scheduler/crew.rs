@@ -95,6 +95,7 @@ impl Crew {
     }
 
     /// The slot of a worker that is not gone, as far as the scheduler knows.
+    #[inline]
     pub(super) fn find(&self, worker: WorkerId) -> Option<u32> {
         let known = &self.members.get(worker.slot as usize)?.worker;
         (known.stage != Stage::Gone && known.generation == worker.generation).then_some(worker.slot)
@@ -169,10 +170,12 @@ impl Crew {
     }
 
     /// Whether anybody has a place for a job that is light enough.
+    #[inline]
     pub(super) fn has_places(&self) -> bool {
         !(self.idle.is_empty() && self.open.is_empty() && self.passed.is_empty())
     }
 
+    #[inline]
     pub(super) fn takes(&self, slot: u32, weight: Weight, now: Time) -> bool {
         self[slot].takes(weight, now, &self.limits)
     }
@@ -183,6 +186,7 @@ impl Crew {
     }
 
     /// Arms the one timer of a worker, in place of what was armed.
+    #[inline]
     pub(super) fn set_timer(&mut self, slot: u32, at: Option<Time>) {
         let old = std::mem::replace(&mut self.members[slot as usize].timer, at);
         if old == at {
@@ -211,6 +215,7 @@ impl Crew {
     }
 
     /// Has a worker settled before anything is decided the next time.
+    #[inline]
     pub(super) fn has_changed(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
         if !std::mem::replace(&mut member.changed, true) {
@@ -272,12 +277,14 @@ impl Crew {
 impl Index<u32> for Crew {
     type Output = Worker;
 
+    #[inline]
     fn index(&self, slot: u32) -> &Worker {
         &self.members[slot as usize].worker
     }
 }
 
 impl IndexMut<u32> for Crew {
+    #[inline]
     fn index_mut(&mut self, slot: u32) -> &mut Worker {
         &mut self.members[slot as usize].worker
     }

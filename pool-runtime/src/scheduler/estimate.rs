@@ -17,12 +17,14 @@ impl Weight {
 
     pub(super) const UNKNOWN: Weight = Weight(u32::MAX);
 
+    #[inline]
     pub(super) fn nanos(self) -> u64 {
         u64::from(self.0)
     }
 
     /// Whoever waits for a reply that was held back must not wait for such a job as well. What is
     /// not known is long.
+    #[inline]
     pub(super) fn is_long(self) -> bool {
         self.0 > LONG
     }
@@ -37,11 +39,13 @@ const LONG: u32 = 50_000;
 pub(super) struct Estimates(Vec<Weight>);
 
 impl Estimates {
+    #[inline]
     pub(super) fn of(&self, kind: u16) -> Weight {
         self.0.get(usize::from(kind)).copied().unwrap_or(Weight::UNKNOWN)
     }
 
     /// A job of this function took so long.
+    #[inline]
     pub(super) fn learn(&mut self, kind: u16, took: Duration) {
         let took = u32::try_from(nanos(took)).unwrap_or(u32::MAX);
         let kind = usize::from(kind);

@@ -18,16 +18,19 @@ impl Time {
     }
 
     /// The same from nanoseconds.
+    #[inline]
     pub(super) fn of_nanos(since_start: u64) -> Time {
         Time(since_start)
     }
 
     /// The same in nanoseconds.
+    #[inline]
     pub(super) fn nanos(self) -> u64 {
         self.0
     }
 
     /// Nanoseconds from `earlier` to `self`, zero if it is the other way round.
+    #[inline]
     pub(super) fn nanos_since(self, earlier: Time) -> u64 {
         self.0.saturating_sub(earlier.0)
     }
@@ -47,6 +50,7 @@ impl Time {
 impl std::ops::Add<Duration> for Time {
     type Output = Time;
 
+    #[inline]
     fn add(self, wait: Duration) -> Time {
         Time(self.0.saturating_add(nanos(wait)))
     }

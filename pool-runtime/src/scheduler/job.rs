@@ -200,7 +200,7 @@ const BLOCK: usize = 512;
 
 /// All unresolved jobs. Indices are reused, keys are not.
 pub(super) struct Jobs<T> {
-    blocks: Vec<Box<[Job<T>]>>,
+    blocks: Vec<Box<[Job<T>; BLOCK]>>,
     /// The first of the records that are not in use.
     unused: u32,
     len: usize,
@@ -243,17 +243,17 @@ impl<T> Jobs<T> {
     }
 
     fn grow(&mut self) {
-        let end = (self.blocks.len() + 1) * BLOCK;
-        let end = u32::try_from(end).expect("fewer than 2^32 jobs fit in memory");
-        let first = end - BLOCK as u32;
+        let first = self.blocks.len() * BLOCK;
+        let end = u32::try_from(first + BLOCK).expect("fewer than 2^32 jobs fit in memory");
         let next = |index| if index + 1 < end { index + 1 } else { Link::NONE.next };
-        self.blocks.push((first..end).map(|index| Job::unused(0, next(index))).collect());
-        self.unused = first;
+        let unused = |n| Job::unused(0, next((first + n) as u32));
+        self.blocks.push(Box::new(std::array::from_fn(unused)));
+        self.unused = first as u32;
     }
 
     /// The index of a job that has not ended.
     pub(super) fn find(&self, key: JobKey) -> Option<u32> {
-        let job = self.blocks.get(key.index as usize / BLOCK)?.get(key.index as usize % BLOCK)?;
+        let job = &self.blocks.get(key.index as usize / BLOCK)?[key.index as usize % BLOCK];
         (job.generation == key.generation && job.payload.is_some()).then_some(key.index)
     }
 
@@ -268,28 +268,44 @@ impl<T> Jobs<T> {
     }
 
     /// Forgets the job and gives back what it carried.
-    pub(super) fn remove(&mut self, index: u32) -> Option<T> {
+    pub(super) fn remove(&mut self, index: u32) -> Option<Leaving<T>> {
         let next = self.unused;
         let job = &mut self[index];
-        let payload = job.payload.take()?;
-        job.rare = None;
+        let leaving = Leaving {
+            payload: job.payload.take()?,
+            attempts: job.attempts(),
+            was_assigned: job.was_assigned(),
+            deadline: job.rare.take().and_then(|rare| rare.deadline),
+            key: JobKey { index, generation: job.generation },
+        };
         job.generation = job.generation.wrapping_add(1);
         job.link = Link { next, ..Link::NONE };
         self.unused = index;
         self.len -= 1;
-        Some(payload)
+        Some(leaving)
     }
+}
+
+/// What is left of a job.
+pub(super) struct Leaving<T> {
+    pub(super) key: JobKey,
+    pub(super) payload: T,
+    pub(super) attempts: u32,
+    pub(super) was_assigned: bool,
+    pub(super) deadline: Option<(Time, Duration)>,
 }
 
 impl<T> Index<u32> for Jobs<T> {
     type Output = Job<T>;
 
+    #[inline]
     fn index(&self, index: u32) -> &Job<T> {
         &self.blocks[index as usize / BLOCK][index as usize % BLOCK]
     }
 }
 
 impl<T> IndexMut<u32> for Jobs<T> {
+    #[inline]
     fn index_mut(&mut self, index: u32) -> &mut Job<T> {
         &mut self.blocks[index as usize / BLOCK][index as usize % BLOCK]
     }

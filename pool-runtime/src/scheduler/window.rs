@@ -17,14 +17,17 @@ impl Window {
         Window { jobs: VecDeque::new(), load: 0, last: Weight::UNKNOWN }
     }
 
+    #[inline]
     pub(super) fn len(&self) -> usize {
         self.jobs.len()
     }
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.jobs.is_empty()
     }
 
+    #[inline]
     pub(super) fn front(&self) -> Option<u32> {
         self.jobs.front().map(|&(index, _)| index)
     }
@@ -33,12 +36,14 @@ impl Window {
         self.jobs.iter().map(|&(index, _)| index)
     }
 
+    #[inline]
     pub(super) fn push(&mut self, index: u32, weight: Weight) {
         self.jobs.push_back((index, weight));
         self.load += weight.nanos();
         self.last = weight;
     }
 
+    #[inline]
     pub(super) fn pop_front(&mut self) -> Option<u32> {
         self.jobs.pop_front().map(|job| self.left(job))
     }
@@ -68,6 +73,7 @@ impl Window {
     }
 
     /// Whether one more job of this weight keeps all of it within so many nanoseconds.
+    #[inline]
     pub(super) fn takes(&self, weight: Weight, horizon: u64) -> bool {
         self.is_empty() || self.load + weight.nanos() <= horizon
     }

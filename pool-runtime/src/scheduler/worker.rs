@@ -102,6 +102,11 @@ impl Worker {
         self.overdue = false;
     }
 
+    /// A timer of the head of its window is armed.
+    pub(super) fn has_timeouts(&self) -> bool {
+        self.timeout_at.is_some() || self.stall_at.is_some()
+    }
+
     /// Jobs lie behind its head, and may come back.
     pub(super) fn is_crowded(&self) -> bool {
         self.is_unverified() && self.window.len() > 1
@@ -114,6 +119,7 @@ impl Worker {
     }
 
     /// How many more jobs it may be handed, whatever they are.
+    #[inline]
     pub(super) fn places(&self, limits: &Limits) -> usize {
         let is_unwanted = self.recalling | self.unresponsive | self.over_memory;
         if self.stage != Stage::Ready || is_unwanted || self.claimed > 0 {
@@ -127,6 +133,7 @@ impl Worker {
 
     /// Whether it may be handed one more job of this weight. What is refused is refused however
     /// late it gets, and so is what is heavier, until the worker has changed.
+    #[inline]
     pub(super) fn takes(&self, weight: Weight, now: Time, limits: &Limits) -> bool {
         let gets_on = || now.nanos_since(self.head_since) <= limits.horizon;
         let has_room = || gets_on() && self.window.takes(weight, limits.horizon);

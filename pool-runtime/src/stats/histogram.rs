@@ -93,6 +93,7 @@ impl Histogram {
     }
 
     /// Counts one thing that took so many nanoseconds.
+    #[inline]
     pub(crate) fn record(&mut self, nanos: u64) {
         if self.buckets.is_empty() {
             self.buckets = vec![0; BUCKETS];
