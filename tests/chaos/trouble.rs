@@ -27,9 +27,11 @@ pub(crate) struct Disturbance {
 
 impl Disturbance {
     pub(crate) fn run(&self, board: &Board, mut chance: Chance) {
+        // Very many jobs meet less trouble each, and more in all, so that they come to an end.
+        let pause = 25_000 * (board.jobs as u64 / 100_000).clamp(1, 8);
         let mut asleep: Vec<(Instant, u32)> = Vec::new();
         while !self.end.load(Ordering::Relaxed) {
-            thread::sleep(chance.micros(25_000));
+            thread::sleep(chance.micros(pause));
             let now = Instant::now();
             asleep.retain(|&(until, pid)| {
                 let stays = now < until;
