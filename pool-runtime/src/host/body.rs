@@ -93,6 +93,14 @@ impl Body {
         }
     }
 
+    /// Whether it will have ended soon, whatever is done.
+    pub(super) fn is_leaving(&self) -> bool {
+        match self {
+            Body::Process(process) => process.is_leaving(),
+            Body::Thread(_) => false,
+        }
+    }
+
     /// Waits until it has ended.
     pub(super) async fn ended(&self) {
         match self {

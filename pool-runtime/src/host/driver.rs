@@ -106,8 +106,8 @@ async fn life(host: &Host, worker: WorkerId) {
         link.kill();
         link.process.ended().await;
     } else if ended != Ended::Process {
-        // A worker that exits closes its channel first.
-        if !desk.outlive(host, &link, AFTERLIFE).await {
+        // A worker that exits closes its channel first, and may lose its processor right then.
+        if !desk.outlive(host, &link, AFTERLIFE).await && !link.process.is_leaving() {
             link.condemn("it closed its channel and lived on".to_owned());
         }
     }

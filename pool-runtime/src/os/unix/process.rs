@@ -127,6 +127,13 @@ impl Process {
         if *gone { None } else { self.memory.look(self.pid, || self.is_ours()) }
     }
 
+    /// Whether the process is on its way out, of itself or killed, though its end may be a while off
+    /// on a machine that is busy. False where the system does not say.
+    pub(crate) fn is_leaving(&self) -> bool {
+        // The system takes memory away before it closes descriptors.
+        cfg!(target_os = "linux") && self.resident_memory().is_none()
+    }
+
     /// Kills the process and its group: both, since a job may have moved the process to another
     /// group. Does nothing once it was reaped.
     pub(crate) fn kill(&self) {
