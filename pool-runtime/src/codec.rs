@@ -23,6 +23,7 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use serde::{Deserialize, Serialize};
 
 use crate::registry::{Encoded, Fault};
+use crate::wire::Buffer;
 use bytes::{Bin, ByteString, RawDeserializer};
 
 type Reader<'a> = rmp_serde::Deserializer<
@@ -30,9 +31,11 @@ type Reader<'a> = rmp_serde::Deserializer<
     rmp_serde::config::DefaultConfig,
 >;
 
-/// One value of ours, for messages that are not a job's arguments or output.
-pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Vec<u8>, String> {
-    rmp_serde::to_vec_named(value).map_err(|error| error.to_string())
+/// One value.
+pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Buffer, String> {
+    let mut bytes = Buffer::new();
+    rmp_serde::encode::write_named(&mut bytes, value).map_err(|error| error.to_string())?;
+    Ok(bytes)
 }
 
 /// The reverse of [`encode`]; bytes after the value are an error.
@@ -75,7 +78,7 @@ impl Arguments {
     /// For a job with so many sent parameters.
     #[inline]
     pub fn new(total: u16) -> Self {
-        let mut bytes = Vec::new();
+        let mut bytes = Buffer::new();
         write_array_header(&mut bytes, total);
         Arguments { encoded: Encoded { bytes, raw: false }, total, failed: None }
     }
@@ -106,7 +109,7 @@ pub(crate) fn encode_tuple<A: Serialize + ?Sized>(arguments: &A) -> Result<Encod
     match bytes.first() {
         // `()` is nil to serde, and no arguments to us.
         Some(0xc0) => {
-            bytes.clear();
+            bytes = Buffer::new();
             write_array_header(&mut bytes, 0);
         }
         Some(0x90..=0x9f | 0xdc | 0xdd) => {}
@@ -119,11 +122,11 @@ pub(crate) fn encode_tuple<A: Serialize + ?Sized>(arguments: &A) -> Result<Encod
     Ok(Encoded { bytes, raw: false })
 }
 
-fn write_array_header(bytes: &mut Vec<u8>, len: u16) {
+fn write_array_header(bytes: &mut Buffer, len: u16) {
     match u8::try_from(len) {
-        Ok(len @ 0..=15) => bytes.push(0x90 | len),
+        Ok(len @ 0..=15) => bytes.extend_from_slice(&[0x90 | len]),
         _ => {
-            bytes.push(0xdc);
+            bytes.extend_from_slice(&[0xdc]);
             bytes.extend_from_slice(&len.to_be_bytes());
         }
     }
@@ -156,7 +159,7 @@ impl std::fmt::Debug for Parameters<'_> {
 impl<'a> Parameters<'a> {
     /// Checks that there are `total` of them.
     pub fn open(encoded: &'a mut Encoded, total: u16) -> Result<Self, Fault> {
-        let raw = encoded.raw.then(|| std::mem::take(&mut encoded.bytes));
+        let raw = encoded.raw.then(|| std::mem::take(&mut encoded.bytes).into_vec());
         let (len, start) = match raw {
             Some(_) => (1, 0),
             None => read_array_header(&encoded.bytes)
@@ -269,7 +272,7 @@ impl Bytes {
     #[inline]
     pub fn push<T: ByteString>(self, arguments: &mut Arguments, name: &str, value: T) {
         if arguments.total == 1 {
-            arguments.encoded = Encoded { bytes: value.into_vec(), raw: true };
+            arguments.encoded = Encoded { bytes: value.into_vec().into(), raw: true };
         } else {
             arguments.push(name, &Bin(value.as_slice()));
         }
@@ -292,14 +295,14 @@ impl Bytes {
     /// Moves the output.
     #[inline]
     pub fn give<T>(self, output: Vec<u8>) -> Result<Encoded, Fault> {
-        Ok(Encoded { bytes: output, raw: true })
+        Ok(Encoded { bytes: output.into(), raw: true })
     }
 
     /// Moves the output.
     #[inline]
     pub fn receive<T>(self, output: Encoded) -> Result<Vec<u8>, String> {
         if output.raw {
-            return Ok(output.bytes);
+            return Ok(output.bytes.into_vec());
         }
         let mut reader = Reader::from_read_ref(&output.bytes);
         let bytes = bytes::deserialize(&mut reader).map_err(words);
@@ -319,9 +322,9 @@ pub(crate) fn decode_output<T: DeserializeOwned + 'static>(output: Encoded) -> R
     }
     let mut wanted: Option<T> = None;
     if let Some(wanted) = (&mut wanted as &mut dyn Any).downcast_mut::<Option<Vec<u8>>>() {
-        *wanted = Some(output.bytes);
+        *wanted = Some(output.bytes.into_vec());
     } else {
-        let value = T::deserialize(RawDeserializer(output.bytes));
+        let value = T::deserialize(RawDeserializer(output.bytes.into_vec()));
         wanted = Some(value.map_err(|error| on_host(error.to_string()))?);
     }
     Ok(wanted.expect("one of the branches above set it"))
@@ -363,7 +366,7 @@ mod tests {
     use super::*;
 
     fn parameters(bytes: &[u8], total: u16) -> Result<(), Fault> {
-        let mut encoded = Encoded { bytes: bytes.to_vec(), raw: false };
+        let mut encoded = Encoded { bytes: bytes.to_vec().into(), raw: false };
         let mut parameters = Parameters::open(&mut encoded, total)?;
         for _ in 0..total {
             Kind::<u32>::of().take::<u32>(&mut parameters, "a")?;
@@ -388,7 +391,7 @@ mod tests {
     #[test]
     fn array_headers_of_every_size() {
         for len in [0, 1, 15, 16, u16::MAX] {
-            let mut bytes = Vec::new();
+            let mut bytes = Buffer::new();
             write_array_header(&mut bytes, len);
             assert_eq!(read_array_header(&bytes), Some((usize::from(len), bytes.len())));
         }
@@ -417,7 +420,7 @@ mod tests {
         let [list, text] = [[0xdd, 0xff, 0xff, 0xff, 0xff], [0xdb, 0xff, 0xff, 0xff, 0xff]];
         assert!(decode::<Vec<u64>>(&list).is_err());
         assert!(decode::<String>(&text).is_err());
-        let encoded = Encoded { bytes: list.to_vec(), raw: false };
+        let encoded = Encoded { bytes: list.to_vec().into(), raw: false };
         assert!(Kind::<Vec<u8>>::of().receive::<Vec<u8>>(encoded).is_err());
     }
 
@@ -449,7 +452,7 @@ mod tests {
 
     #[test]
     fn a_raw_payload_is_for_byte_strings_only() {
-        let raw = || Encoded { bytes: vec![1, 2], raw: true };
+        let raw = || Encoded { bytes: vec![1, 2].into(), raw: true };
         let mut encoded = raw();
         let mut parameters = Parameters::open(&mut encoded, 1).unwrap();
         assert!(Kind::<u32>::of().take::<u32>(&mut parameters, "a").is_err());

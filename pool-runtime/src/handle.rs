@@ -182,7 +182,7 @@ impl<T> JobHandle<T> {
 
     fn decode(&self, outcome: Outcome) -> Result<T, JobError> {
         let output = outcome?;
-        let encoded = Encoded { bytes: output.payload.into_vec(), raw: output.raw };
+        let encoded = Encoded { bytes: output.payload.into(), raw: output.raw };
         let decoded = match &self.claim {
             Claim::To(_, decode) => decode(encoded),
             Claim::Unknown(_) => Err("its type is unknown".to_owned()),

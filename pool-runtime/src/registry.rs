@@ -17,12 +17,13 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
 
 use crate::policy::JobOptions;
+use crate::wire::Buffer;
 
 /// A value in MessagePack, or, where `raw` is set, the bytes of one whole byte string.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Encoded {
     /// The bytes.
-    pub bytes: Vec<u8>,
+    pub(crate) bytes: Buffer,
     /// They are the one byte-string parameter or output itself, without an encoding.
     pub raw: bool,
 }

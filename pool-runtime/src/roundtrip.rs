@@ -219,7 +219,7 @@ fn one_byte_string_is_moved_and_not_encoded() {
     let job = parts.job.unwrap().entry;
     let output = (job.run)(&mut Desk::new(job, payload)).unwrap();
     assert_eq!(output.bytes.as_ptr(), place);
-    assert_eq!(output, Encoded { bytes: vec![3, 2, 1], raw: true });
+    assert_eq!(output, Encoded { bytes: vec![3, 2, 1].into(), raw: true });
     assert!(call!(aliased, vec![1]).into_parts().payload.unwrap().raw);
     assert_eq!(run(call!(aliased, vec![1])), [1]);
     assert_eq!(run(call!(length, b"abc")), 3);
@@ -230,7 +230,7 @@ fn one_byte_string_is_moved_and_not_encoded() {
 fn byte_strings_among_others_travel_as_bin() {
     let call = call!(joined, b"a", b"b".to_vec(), &b"c".to_vec());
     assert_eq!(
-        call.into_parts().payload.unwrap().bytes,
+        call.into_parts().payload.unwrap().bytes[..],
         [0x93, 0xc4, 1, b'a', 0xc4, 1, b'b', 0xc4, 1, b'c']
     );
     assert_eq!(run(call!(joined, b"a", b"b".to_vec(), &b"c".to_vec())), b"abc");

@@ -18,6 +18,7 @@
 //! Nothing that a worker says is trusted: a header is checked whole (kind, flags, length,
 //! number) before its body is awaited, and bodies are parsed from private copies.
 
+mod buffer;
 pub(crate) mod coarse;
 pub(crate) mod frame;
 mod handshake;
@@ -25,6 +26,7 @@ mod message;
 mod payload;
 mod reader;
 
+pub(crate) use buffer::Buffer;
 pub(crate) use frame::{Flags, HEADER_LEN, Header, RING_ROOM, ToHost, ToWorker, WireFault};
 pub(crate) use handshake::{Hello, WELCOME_LEN, Welcome};
 pub(crate) use message::{MESSAGE_ROOM, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Prelude, Refusal};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 /// Bytes up to this length need no allocation.
-const SMALL: usize = 46;
+pub(super) const SMALL: usize = 46;
 
 /// An immutable byte string that is cheap to clone.
 #[derive(Clone)]

@@ -197,7 +197,7 @@ impl Worker {
         self.follow_host();
         self.outbox.begin(header.seq);
         let running = Running::begin(about, self.watch.clone());
-        let arguments = Encoded { bytes: body, raw: header.flags.has(Flags::RAW) };
+        let arguments = Encoded { bytes: body.into(), raw: header.flags.has(Flags::RAW) };
         let (runtime, states) = (&self.runtime, &self.states);
         let mut scene = Scene { job, arguments, running, runtime, states };
         let outcome: Outcome = panic::catch(|| (job.run)(&mut scene));
