@@ -273,3 +273,31 @@ fn a_detached_one_is_for_calling_the_function() {
     assert_eq!((facts.attempt, facts.worker, facts.name.as_str()), (1, 0, ""));
     assert_eq!(left(&JobContext::detached()), None);
 }
+
+/// What its fork says of the context: nobody asks it to stop, and nobody hears of its progress.
+#[expect(unsafe_code, reason = "a fork")]
+#[pool_job]
+fn ask_in_a_fork(ctx: &JobContext) -> Option<i32> {
+    // SAFETY: the child looks at atomics and leaves by `_exit`; it takes no lock and allocates
+    // nothing.
+    let child = unsafe { libc::fork() };
+    if child == 0 {
+        let is_cancelled = ctx.is_cancelled();
+        ctx.progress(1, 2);
+        ctx.message("from a fork");
+        // SAFETY: no memory is touched.
+        unsafe { libc::_exit(if is_cancelled { 1 } else { 7 }) };
+    }
+    let child = rustix::process::Pid::from_raw(child)?;
+    let waited = rustix::process::waitpid(Some(child), rustix::process::WaitOptions::empty());
+    waited.ok().flatten()?.1.exit_status()
+}
+
+#[pool::test]
+fn in_a_fork_of_a_job_its_context_says_nothing_and_does_no_harm() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let handle = submit!(pool => ask_in_a_fork);
+        assert_eq!(handle.wait().unwrap(), Some(7));
+    });
+}

@@ -14,7 +14,7 @@ use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::id::JobId;
-use crate::os::Nudge;
+use crate::os::{Nudge, fork_depth};
 use crate::recorder::{Recorder, Report};
 use crate::reporter::Reporter;
 
@@ -113,7 +113,7 @@ impl JobContext {
     /// One read of memory: cheap enough for an inner loop.
     pub fn is_cancelled(&self) -> bool {
         self.0.ended.load(Ordering::Acquire)
-            || self.0.watch.as_ref().is_some_and(|w| w.recorder.is_asked(self.0.about.seq))
+            || self.watch().is_some_and(|watch| watch.recorder.is_asked(self.0.about.seq))
     }
 
     /// Waits until [`is_cancelled`](Self::is_cancelled); noticed within about 10 ms.
@@ -173,9 +173,14 @@ impl JobContext {
         if self.0.ended.load(Ordering::Acquire) {
             return;
         }
-        if let Some(watch) = &self.0.watch {
+        if let Some(watch) = self.watch() {
             watch.report(self.0.about.seq, report);
         }
+    }
+
+    /// Not in a fork of the worker: the recorder is not there.
+    fn watch(&self) -> Option<&Arc<CancelWatch>> {
+        self.0.watch.as_ref().filter(|watch| watch.depth == fork_depth())
     }
 }
 
@@ -205,7 +210,7 @@ impl Future for Cancelled<'_> {
         if context.is_cancelled() {
             return Poll::Ready(());
         }
-        let Some(watch) = &context.0.watch else {
+        let Some(watch) = context.watch() else {
             return Poll::Pending;
         };
         watch.register(key, cx.waker().clone());
@@ -216,7 +221,7 @@ impl Future for Cancelled<'_> {
 
 impl Drop for Wait<'_> {
     fn drop(&mut self) {
-        if let (Some(key), Some(watch)) = (self.key, &self.context.0.watch) {
+        if let (Some(key), Some(watch)) = (self.key, self.context.watch()) {
             watch.give_up(key);
         }
     }
@@ -229,6 +234,7 @@ pub(crate) struct CancelWatch {
     /// To the guard. `None`: the host has this watch, and wakes those who wait when it asks.
     pub(crate) nudge: Option<Nudge>,
     pub(crate) reporter: Reporter,
+    depth: u32,
     waiting: Mutex<Waiting>,
 }
 
@@ -242,13 +248,15 @@ struct Waiting {
 impl CancelWatch {
     pub(crate) fn new(recorder: Recorder, nudge: Nudge) -> Self {
         let (reporter, waiting) = (Reporter::default(), Mutex::default());
-        CancelWatch { recorder, nudge: Some(nudge), reporter, waiting }
+        let depth = fork_depth();
+        CancelWatch { recorder, nudge: Some(nudge), reporter, depth, waiting }
     }
 
     /// Of a worker that is a thread of its host.
     pub(crate) fn of_thread(recorder: Recorder) -> Self {
         let (reporter, waiting) = (Reporter::default(), Mutex::default());
-        CancelWatch { recorder, nudge: None, reporter, waiting }
+        let depth = fork_depth();
+        CancelWatch { recorder, nudge: None, reporter, depth, waiting }
     }
 
     pub(crate) fn is_of_thread(&self) -> bool {

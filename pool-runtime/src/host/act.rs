@@ -23,6 +23,8 @@ use crate::wire::{Prelude, WireFault};
 /// Scheduler and links: what is behind the host's lock.
 pub(super) struct Core {
     pub(super) scheduler: Scheduler<Task>,
+    /// When the news came that is being fed.
+    now: Time,
     pub(super) seats: Seats,
     /// Works of this pool, to be asked in turn.
     pub(super) shares: VecDeque<Arc<Share>>,
@@ -59,12 +61,14 @@ impl Core {
             trouble: None,
             unreaped: 0,
             reaps: config.killable,
+            now: Time::default(),
             scheduler: Scheduler::new(config, Time::default()),
         }
     }
 
     /// One piece of news, and all that follows from it.
     pub(super) fn feed(&mut self, around: &Around, news: News, after: &mut After) {
+        self.now = around.now();
         let mut cause = Cause::default();
         match news {
             News::Submit(cell) => {
@@ -123,7 +127,7 @@ impl Core {
             News::Look => {
                 around.look_is_due.store(false, Ordering::SeqCst);
                 self.peek_at_all(around, after);
-                self.scheduler.handle_timeout(around.now());
+                self.scheduler.handle_timeout(self.now);
                 self.act(around, &mut cause, after);
             }
             News::Close => {
@@ -139,9 +143,14 @@ impl Core {
         self.peek_at_recalled(around, after);
     }
 
-    /// Writes what was put into out-buffers: once for all that was fed.
-    pub(super) fn flush(&mut self) {
-        self.unflushed.drain(..).for_each(|link| link.flush());
+    /// Writes what was put into out-buffers: once for all that was fed. A submitter leaves it until
+    /// it is worth a write, or a worker needs it; the driver leaves nothing.
+    pub(super) fn flush(&mut self, is_driver: bool) {
+        if is_driver {
+            self.unflushed.drain(..).for_each(|link| link.flush());
+        } else {
+            self.unflushed.retain(|link| !link.flush_if_due());
+        }
     }
 
     pub(super) fn submit(
@@ -160,7 +169,7 @@ impl Core {
         let own = cell.options();
         let terms = own.map(|own| Arc::new(Terms::resolve(own, &self.defaults)));
         let deadline = cell.deadline().map(|(moment, length)| (around.moment(moment), length));
-        let key = self.scheduler.submit(around.now(), task, cell.number, terms, deadline);
+        let key = self.scheduler.submit(self.now, task, cell.number, terms, deadline);
         cell.set_index(Some(key.index));
         self.act(around, cause, after);
         if let Some(manner) = cell.given_up() {
@@ -240,7 +249,7 @@ impl Core {
                 }
                 if answer.is_bloated {
                     let bloated = Event::Bloated { worker };
-                    self.scheduler.take_in(around.now(), bloated);
+                    self.scheduler.take_in(self.now, bloated);
                     self.act(around, &mut Cause::default(), after);
                 }
                 let reply = match &said {
@@ -252,7 +261,7 @@ impl Core {
                 Event::Replied { worker, reply, took: answer.took }
             }
         };
-        self.scheduler.take_in(around.now(), event);
+        self.scheduler.take_in(self.now, event);
         self.act(around, &mut cause, after);
         // Once this one has ended; if it was not taken back meanwhile.
         let begins = |seat: &Seat| next.is_some() && seat.window.front().map(|head| head.0) == next;
@@ -269,13 +278,13 @@ impl Core {
         cause: &mut Cause,
         after: &mut After,
     ) {
-        self.scheduler.handle_event(around.now(), event);
+        self.scheduler.handle_event(self.now, event);
         self.act(around, cause, after);
     }
 
     /// Hands out jobs in the place of those that were answered.
     pub(super) fn conclude(&mut self, around: &Around, after: &mut After) {
-        self.scheduler.conclude(around.now());
+        self.scheduler.conclude(self.now);
         self.act(around, &mut Cause::default(), after);
     }
 
@@ -298,7 +307,7 @@ impl Core {
                     } else {
                         Event::Recalled { worker, kept: self.recall(worker, after) }
                     };
-                    self.scheduler.handle_event(around.now(), event);
+                    self.scheduler.handle_event(self.now, event);
                 }
                 Action::Ask { worker } => {
                     if let Some(seat) = self.seats.get(worker) {
@@ -359,7 +368,7 @@ impl Core {
                 cell.set_alone();
             }
         }
-        if self.unflushed.last().is_none_or(|last| !Arc::ptr_eq(last, &link)) {
+        if !self.unflushed.iter().any(|other| Arc::ptr_eq(other, &link)) {
             self.unflushed.push(link.clone());
         }
         link.run(cell.number, cell.is_raw(), prompt, prelude, cell.hand_out());

@@ -316,7 +316,7 @@ impl Host {
                 inner.armed = inner.core.scheduler.poll_timeout();
             }
             let next = inner.armed;
-            self.leave(inner, &mut after);
+            self.leave(inner, true, &mut after);
             if self.mail.load(Ordering::SeqCst) == 0 {
                 break next;
             }
@@ -346,7 +346,7 @@ impl Host {
                 Some(news) => self.post(news),
                 None => {}
             }
-            self.leave(inner, after);
+            self.leave(inner, false, after);
             // Somebody may have put mail between our last look and the unlock, and not got the
             // lock.
             if self.mail.load(Ordering::SeqCst) == 0 {
@@ -367,8 +367,8 @@ impl Host {
     }
 
     /// Unlocks, once it is known who has to hear of what was done.
-    fn leave(&self, mut inner: MutexGuard<'_, Inner>, after: &mut After) {
-        inner.core.flush();
+    fn leave(&self, mut inner: MutexGuard<'_, Inner>, is_driver: bool, after: &mut After) {
+        inner.core.flush(is_driver);
         let scheduler = &inner.core.scheduler;
         if !inner.ready.is_empty() && scheduler.readiness() != Readiness::Pending {
             after.wakers.append(&mut inner.ready);

@@ -27,6 +27,10 @@ use crate::wire::{
     Refusal, ToHost, ToWorker, WireFault, coarse,
 };
 
+/// So much is not held back.
+const MUCH: usize = 4 * 1024;
+/// A worker that has fewer jobs to come to, on the channel, may run dry.
+const FEW: u64 = 4;
 /// What a submitting thread writes at most, while it holds the core's lock.
 const WRITE_GRANT: usize = 64 * 1024;
 /// What the driver writes in one turn.
@@ -62,6 +66,10 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 struct Out {
     frames: VecDeque<OutFrame>,
+    /// How many bytes they have.
+    len: usize,
+    /// The seq of the first job of which nothing was written.
+    next: u64,
     /// The driver writes on as soon as the channel takes more; nobody else does.
     is_blocked: bool,
     /// The worker does not take any more.
@@ -112,6 +120,10 @@ impl Out {
             let part = count.min(frame.len() - frame.written);
             frame.written += part;
             count -= part;
+            self.len -= part;
+            if let Some(seq) = frame.seq {
+                self.next = seq + 1;
+            }
             if frame.written < frame.len() {
                 return;
             }
@@ -245,8 +257,21 @@ impl Link {
     fn push(&self, frame: OutFrame) {
         let mut out = self.out();
         if !out.is_closed {
+            out.len += frame.len();
             out.frames.push_back(frame);
         }
+    }
+
+    /// Writes what fits now if it is much, or if the worker may run dry; false if that waits for the
+    /// next reply, which comes before the worker has nothing to do. Under the core's lock.
+    pub(super) fn flush_if_due(&self) -> bool {
+        let out = self.out();
+        let is_due = out.len >= MUCH || out.next < self.recorder.next().saturating_add(FEW);
+        drop(out);
+        if is_due {
+            self.flush();
+        }
+        is_due
     }
 
     /// Writes what fits now. Under the core's lock.
@@ -295,6 +320,7 @@ impl Link {
                 }
                 Err(error) => {
                     out.frames.clear();
+                    out.len = 0;
                     out.is_closed = true;
                     self.blocked.notify_one();
                     // The worker is gone, or has closed its end, and the driver sees to it; or else
@@ -322,7 +348,9 @@ impl Link {
         self.limits.recall(first);
         // What the worker would only pass over need not be written, unless it was begun.
         let recalled = |frame: &OutFrame| frame.seq.is_some_and(|seq| seq >= first);
-        self.out().frames.retain(|frame| frame.written > 0 || !recalled(frame));
+        let mut out = self.out();
+        out.frames.retain(|frame| frame.written > 0 || !recalled(frame));
+        out.len = out.frames.iter().map(|frame| frame.len() - frame.written).sum();
         first
     }
 

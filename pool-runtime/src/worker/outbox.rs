@@ -41,7 +41,7 @@ pub(super) struct Outbox {
     channel: Arc<ChannelEnd>,
     watch: Arc<CancelWatch>,
     /// A fork of this process has the channel too, and is not its worker.
-    pid: u32,
+    depth: u32,
     /// The job that runs now. Changes under the lock of the backlog, so that nothing is said of a
     /// job behind its reply.
     running: AtomicU64,
@@ -97,7 +97,7 @@ impl Outbox {
         let outbox = Arc::new(Outbox {
             channel,
             watch: watch.clone(),
-            pid: std::process::id(),
+            depth: os::fork_depth(),
             running: AtomicU64::new(NO_SEQ),
             has_logged: AtomicBool::new(false),
             gate: Mutex::default(),
@@ -207,7 +207,7 @@ impl Outbox {
     /// Never waits. False if somebody has to [try again](Self::try_poke).
     fn poke(&self, is_new: bool) -> bool {
         // Its locks are copies of ours, in whatever state.
-        if std::process::id() != self.pid {
+        if os::fork_depth() != self.depth {
             return true;
         }
         if is_new {
@@ -274,7 +274,7 @@ impl Outbox {
     /// Says something of the running job, unless there is none.
     pub(super) fn log(&self, body: &[u8]) {
         // Its locks are copies of ours, in whatever state.
-        if std::process::id() != self.pid {
+        if os::fork_depth() != self.depth {
             return;
         }
         if self.put(body).is_err() {
