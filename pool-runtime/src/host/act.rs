@@ -147,9 +147,10 @@ impl Core {
     /// it is worth a write, or a worker needs it; the driver leaves nothing.
     pub(super) fn flush(&mut self, is_driver: bool) {
         if is_driver {
-            self.unflushed.drain(..).for_each(|link| link.flush());
+            self.unflushed.drain(..).for_each(|link| link.flush(self.now));
         } else {
-            self.unflushed.retain(|link| !link.flush_if_due());
+            let (seats, now) = (&self.seats, self.now);
+            self.unflushed.retain(|link| !link.flush_if_due(seats.awaited(link.worker), now));
         }
     }
 
@@ -320,7 +321,7 @@ impl Core {
                 }
                 Action::Stop { worker } => {
                     if let Some(link) = self.seats.get(worker).and_then(|s| s.live_link()) {
-                        link.stop();
+                        link.stop(self.now);
                     }
                 }
                 Action::Kill { worker } => {

@@ -3,7 +3,6 @@
 //! Its window (which jobs it was given) lies in the core, under the core's lock. Here is what may
 //! be touched without that: the out-buffer under a lock of its own, and atomics.
 
-use std::collections::VecDeque;
 use std::io::{self, IoSlice};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -16,10 +15,11 @@ use super::body::Body;
 use super::capture::Journal;
 use super::cell::Output;
 use super::limits::Limits;
+use super::out::Out;
 use crate::error::{JobErrorKind, PanicInfo};
 use crate::os::HostEnd;
 use crate::recorder::Recorder;
-use crate::scheduler::WorkerId;
+use crate::scheduler::{Time, WorkerId};
 use crate::stats::Progress;
 use crate::trace::{self, RECORD_LIMIT, Record};
 use crate::wire::{
@@ -28,15 +28,14 @@ use crate::wire::{
 };
 
 /// So much is not held back.
-const MUCH: usize = 4 * 1024;
-/// A worker that has fewer jobs to come to, on the channel, may run dry.
-const FEW: u64 = 4;
+const MUCH: usize = 8 * 1024;
+/// For so long a frame is held back, so that others go with it, if a reply is due that brings
+/// somebody here.
+const HELD_BACK: Duration = Duration::from_micros(20);
 /// What a submitting thread writes at most, while it holds the core's lock.
 const WRITE_GRANT: usize = 64 * 1024;
 /// What the driver writes in one turn.
 const DRIVER_GRANT: usize = 256 * 1024;
-/// Parts of one write: a head and a body each.
-const PARTS: usize = 64;
 /// Reports of a worker may be longer than a small `max_payload`, and never as long as a large one.
 pub(super) const TEXT_ROOM: u64 = 512 * 1024;
 
@@ -63,19 +62,6 @@ pub(crate) struct Link {
     condemned: Mutex<Option<String>>,
 }
 
-#[derive(Debug, Default)]
-struct Out {
-    frames: VecDeque<OutFrame>,
-    /// How many bytes they have.
-    len: usize,
-    /// The seq of the first job of which nothing was written.
-    next: u64,
-    /// The driver writes on as soon as the channel takes more; nobody else does.
-    is_blocked: bool,
-    /// The worker does not take any more.
-    is_closed: bool,
-}
-
 /// How far a write came.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Wrote {
@@ -85,74 +71,6 @@ enum Wrote {
     ItsGrant,
     /// The channel takes no more for now.
     UntilFull,
-}
-
-/// One frame, its payload shared with its cell: once a byte of it is on the wire it has to be
-/// finished, whatever became of the job.
-#[derive(Debug)]
-struct OutFrame {
-    head: [u8; HEADER_LEN + PRELUDE_LEN],
-    head_len: usize,
-    payload: Payload,
-    written: usize,
-    /// `None`: not a job.
-    seq: Option<u64>,
-}
-
-impl OutFrame {
-    fn len(&self) -> usize {
-        self.head_len + self.payload.as_slice().len()
-    }
-
-    /// What is left of its head and of its body.
-    fn rest(&self) -> [&[u8]; 2] {
-        let head = &self.head[..self.head_len];
-        let body = self.payload.as_slice();
-        let begun = self.written.saturating_sub(self.head_len);
-        [&head[self.written.min(head.len())..], &body[begun..]]
-    }
-}
-
-impl Out {
-    /// So many bytes are on the wire.
-    fn written(&mut self, mut count: usize) {
-        while let Some(frame) = self.frames.front_mut() {
-            let part = count.min(frame.len() - frame.written);
-            frame.written += part;
-            count -= part;
-            self.len -= part;
-            if let Some(seq) = frame.seq {
-                self.next = seq + 1;
-            }
-            if frame.written < frame.len() {
-                return;
-            }
-            self.frames.pop_front();
-            if count == 0 {
-                return;
-            }
-        }
-    }
-}
-
-/// Lines up the first frames for one write of at most `limit` bytes; how many parts they have.
-fn gather<'a>(
-    frames: &'a VecDeque<OutFrame>,
-    limit: usize,
-    parts: &mut [IoSlice<'a>; PARTS],
-) -> usize {
-    let rests = frames.iter().flat_map(OutFrame::rest).filter(|rest| !rest.is_empty());
-    let (mut count, mut left) = (0, limit);
-    for (part, rest) in parts.iter_mut().zip(rests) {
-        if left == 0 {
-            break;
-        }
-        let rest = &rest[..rest.len().min(left)];
-        left -= rest.len();
-        *part = IoSlice::new(rest);
-        count += 1;
-    }
-    count
 }
 
 /// What a worker answered.
@@ -240,43 +158,35 @@ impl Link {
         let mut head = [0; HEADER_LEN + PRELUDE_LEN];
         head[..HEADER_LEN].copy_from_slice(&header.encode());
         head[HEADER_LEN..].copy_from_slice(&prelude.encode());
-        self.push(OutFrame { head, head_len: head.len(), payload, written: 0, seq: Some(seq) });
+        self.out().push(&head, payload, seq + 1);
     }
 
     /// Tells the worker to exit.
-    pub(super) fn stop(&self) {
+    pub(super) fn stop(&self, now: Time) {
         let kind = ToWorker::Shutdown;
         let header = Header { len: 0, kind, flags: Flags::NONE, job: 0, seq: 0 };
-        let mut head = [0; HEADER_LEN + PRELUDE_LEN];
-        head[..HEADER_LEN].copy_from_slice(&header.encode());
-        let payload = Payload::EMPTY;
-        self.push(OutFrame { head, head_len: HEADER_LEN, payload, written: 0, seq: None });
-        self.flush();
+        self.out().push(&header.encode(), Payload::EMPTY, self.sent());
+        self.flush(now);
     }
 
-    fn push(&self, frame: OutFrame) {
-        let mut out = self.out();
-        if !out.is_closed {
-            out.len += frame.len();
-            out.frames.push_back(frame);
-        }
-    }
-
-    /// Writes what fits now if it is much, or if the worker may run dry; false if that waits for the
-    /// next reply, which comes before the worker has nothing to do. Under the core's lock.
-    pub(super) fn flush_if_due(&self) -> bool {
+    /// Writes what fits now if it is much, if the last write was a while ago, or if no reply is to
+    /// be waited for. `awaited`: the seq of the first job without one. False if it was held back:
+    /// whoever brings that reply comes here again. Under the core's lock.
+    pub(super) fn flush_if_due(&self, awaited: Option<u64>, now: Time) -> bool {
         let out = self.out();
-        let is_due = out.len >= MUCH || out.next < self.recorder.next().saturating_add(FEW);
+        let is_awaited = awaited.is_some_and(|seq| seq < out.next());
+        let is_due = out.len() >= MUCH || !is_awaited || now.since(out.wrote_at) >= HELD_BACK;
         drop(out);
         if is_due {
-            self.flush();
+            self.flush(now);
         }
         is_due
     }
 
     /// Writes what fits now. Under the core's lock.
-    pub(super) fn flush(&self) {
+    pub(super) fn flush(&self, now: Time) {
         let mut out = self.out();
+        out.wrote_at = now;
         if !out.is_blocked && self.write_some(&mut out, WRITE_GRANT) != Wrote::All {
             out.is_blocked = true;
             self.blocked.notify_one();
@@ -304,12 +214,12 @@ impl Link {
     /// Writes about `grant` bytes.
     fn write_some(&self, out: &mut Out, grant: usize) -> Wrote {
         let mut granted = 0;
-        while !out.frames.is_empty() {
+        while !out.is_empty() {
             if granted >= grant {
                 return Wrote::ItsGrant;
             }
             let mut parts = std::array::from_fn(|_| IoSlice::new(&[]));
-            let count = gather(&out.frames, grant - granted, &mut parts);
+            let count = out.gather(grant - granted, &mut parts);
             match self.channel.try_write(&parts[..count]) {
                 Ok(n) => {
                     granted += n;
@@ -319,9 +229,7 @@ impl Link {
                     return Wrote::UntilFull;
                 }
                 Err(error) => {
-                    out.frames.clear();
-                    out.len = 0;
-                    out.is_closed = true;
+                    out.close();
                     self.blocked.notify_one();
                     // The worker is gone, or has closed its end, and the driver sees to it; or else
                     // the frame is cut off, and nothing that is written behind it would be
@@ -346,11 +254,7 @@ impl Link {
             sent
         });
         self.limits.recall(first);
-        // What the worker would only pass over need not be written, unless it was begun.
-        let recalled = |frame: &OutFrame| frame.seq.is_some_and(|seq| seq >= first);
-        let mut out = self.out();
-        out.frames.retain(|frame| frame.written > 0 || !recalled(frame));
-        out.len = out.frames.iter().map(|frame| frame.len() - frame.written).sum();
+        self.out().recall(first);
         first
     }
 

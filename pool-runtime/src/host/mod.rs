@@ -26,6 +26,7 @@ mod limits;
 pub(crate) mod link;
 mod memory;
 mod news;
+mod out;
 mod peek;
 mod picture;
 mod pokes;

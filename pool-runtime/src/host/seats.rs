@@ -57,6 +57,12 @@ impl Seats {
         seat.filter(|seat| seat.worker == worker)?.link.as_ref()
     }
 
+    /// The first job of this very life that has no answer.
+    pub(super) fn awaited(&self, worker: WorkerId) -> Option<u64> {
+        let seat = self.0.get(worker.slot as usize)?.as_ref()?;
+        seat.window.front().filter(|_| seat.worker == worker).map(|&(seq, _)| seq)
+    }
+
     /// Of workers that have something to do.
     pub(super) fn links_with_jobs(&self) -> Vec<Arc<Link>> {
         let busy = self.0.iter().flatten().filter(|seat| !seat.window.is_empty());
