@@ -8,7 +8,7 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle, Runtime};
+use tokio::runtime::{Builder, EnterGuard, Handle, Runtime};
 
 /// Ready when its time has come.
 pub(crate) type Timer = tokio::time::Sleep;
@@ -42,6 +42,11 @@ impl OwnedRuntime {
 
     pub(super) fn handle(&self) -> Handle {
         self.runtime().handle().clone()
+    }
+
+    /// What is made meanwhile may belong to it.
+    pub(super) fn enter(&self) -> EnterGuard<'_> {
+        self.runtime().enter()
     }
 
     pub(super) fn block_on<F: Future>(&self, future: F) -> F::Output {

@@ -56,7 +56,7 @@ pub(crate) struct Host {
     /// Wakes the driver: an earlier deadline, a launch, or mail that a submitter left behind.
     pub(super) bell: Notify,
     /// Workers that the driver has to start.
-    launches: Mutex<Vec<WorkerId>>,
+    launches: Mutex<VecDeque<WorkerId>>,
     /// Every worker is gone and reaped, every job resolved.
     pub(crate) rest: Latch,
     runtime: OnceLock<Handle>,
@@ -267,9 +267,9 @@ impl Host {
         self.around.place()
     }
 
-    /// What the driver has to start.
-    pub(super) fn take_launches(&self) -> Vec<WorkerId> {
-        std::mem::take(&mut *self.launches.lock().unwrap_or_else(PoisonError::into_inner))
+    /// A worker that the driver has to start.
+    pub(super) fn take_launch(&self) -> Option<WorkerId> {
+        self.launches.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
     }
 
     /// Brings news into the core; never waits for its lock.
@@ -395,7 +395,7 @@ impl Host {
         if !after.launches.is_empty() {
             let launches = &self.launches;
             let mut launches = launches.lock().unwrap_or_else(PoisonError::into_inner);
-            launches.append(&mut after.launches);
+            launches.extend(after.launches.drain(..));
             drop(launches);
             self.bell.notify_one();
         }

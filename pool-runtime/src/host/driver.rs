@@ -8,9 +8,11 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::background::OwnedRuntime;
+use super::body::Body;
 use super::capture::{Capture, Rest};
 use super::core::Host;
 use super::link::{Answer, Link, Said, TEXT_ROOM};
@@ -43,26 +45,72 @@ const READS_AT_DEATH: usize = 256;
 pub(crate) fn start(host: &Arc<Host>) -> io::Result<()> {
     let runtime = OwnedRuntime::new()?;
     host.set_runtime(runtime.handle());
-    let host = host.clone();
-    let name = "pool-driver".to_owned();
-    std::thread::Builder::new().name(name).spawn(move || {
-        host.set_driver();
-        runtime.block_on(drive(&host));
-    })?;
+    // The first process starts while the driver's thread does.
+    let inside = runtime.enter();
+    host.tick();
+    let first = host.take_launch().map(|worker| Birth::begin(host, worker));
+    drop(inside);
+    let (tell, told) = oneshot::channel();
+    let driven = host.clone();
+    let thread = std::thread::Builder::new().name("pool-driver".to_owned());
+    let spawned = thread.spawn(move || {
+        driven.set_driver();
+        runtime.block_on(async {
+            let first = told.await.unwrap_or_default();
+            // A task like the others: what wakes it on this thread need not wake the thread.
+            let _ = tokio::spawn(drive(driven, first)).await;
+        });
+    });
+    match spawned {
+        Ok(_) => drop(tell.send(first)),
+        Err(error) => {
+            first.into_iter().for_each(Birth::undo);
+            return Err(error);
+        }
+    }
     Ok(())
 }
 
+/// A worker that was launched, or could not be.
+struct Birth {
+    worker: WorkerId,
+    launched: Result<(Link, Welcome, Capture), String>,
+}
+
+impl Birth {
+    /// Inside the driver's runtime.
+    fn begin(host: &Host, worker: WorkerId) -> Birth {
+        Birth { worker, launched: host.around.plan.start(worker) }
+    }
+
+    fn undo(self) {
+        match self.launched.map(|(link, ..)| (link.process, link.channel)) {
+            Ok((Body::Process(process), _)) => process.discard(),
+            Ok((Body::Thread(_), channel)) => channel.hang_up(),
+            Err(_) => {}
+        }
+    }
+
+    /// Looks after the worker for the rest of its life.
+    fn go_on(self, host: &Arc<Host>) {
+        let host = host.clone();
+        tokio::spawn(async move {
+            life(&host, self).await;
+            host.enter_as_driver(News::Reaped);
+        });
+    }
+}
+
 /// Until the pool is at rest.
-async fn drive(host: &Arc<Host>) {
+async fn drive(host: Arc<Host>, first: Option<Birth>) {
+    first.into_iter().for_each(|birth| birth.go_on(&host));
     loop {
         let bell = host.bell.notified();
         let due = host.tick();
-        for worker in host.take_launches() {
-            let host = host.clone();
-            tokio::spawn(async move {
-                life(&host, worker).await;
-                host.enter_as_driver(News::Reaped);
-            });
+        while let Some(worker) = host.take_launch() {
+            Birth::begin(&host, worker).go_on(&host);
+            // Those that are up need not wait until the last one is launched.
+            tokio::task::yield_now().await;
         }
         if host.rest.is_set() {
             return;
@@ -76,9 +124,10 @@ async fn drive(host: &Arc<Host>) {
     }
 }
 
-/// One worker's life, from its launch until it is reaped.
-async fn life(host: &Host, worker: WorkerId) {
-    let (link, welcome, capture) = match host.around.plan.start(worker) {
+/// One worker's life, from the moment that it was launched until it is reaped.
+async fn life(host: &Host, birth: Birth) {
+    let worker = birth.worker;
+    let (link, welcome, capture) = match birth.launched {
         Ok((link, welcome, capture)) => (Arc::new(link), welcome, capture),
         Err(reason) => {
             let exit = WorkerExit::Unknown;

@@ -182,8 +182,6 @@ impl LaunchPlan {
             let capture = Capture::new(worker.slot, None, None);
             return Ok((Link::new(worker, body, channel, recorder, None), welcome, capture));
         }
-        let (recorder, recorder_file) = Recorder::create()
-            .map_err(|error| format!("no shared memory for its recorder: {error}"))?;
         // A test harness prints before the worker takes over: until then its stdout is null, and
         // the real one travels with the welcome.
         let in_harness = matches!(self.program, Program::OwnTest(..));
@@ -200,14 +198,25 @@ impl LaunchPlan {
         };
         let (stderr, stderr_end) = self.stderr.open().map_err(no_pipe)?;
         let welcome = self.welcome(worker, 1 + u32::from(late_stdout.is_some()));
-        let (channel, process) = os::spawn(
-            self.command(stdout, stderr),
-            &self.process_name(worker),
-            &welcome.encode(),
-            &recorder_file,
-            late_stdout.as_ref(),
-        )
-        .map_err(|error| format!("`{}` cannot be started: {error}", self.describe().display()))?;
+        let no_start =
+            |error| format!("`{}` cannot be started: {error}", self.describe().display());
+        let command = self.command(stdout, stderr);
+        let (channel, process) =
+            os::spawn(command, &self.process_name(worker)).map_err(no_start)?;
+        // While the process starts.
+        let recorder = Recorder::create()
+            .map_err(|error| format!("no shared memory for its recorder: {error}"))
+            .and_then(|(recorder, file)| {
+                let sent = channel.welcome(&welcome.encode(), &file, late_stdout.as_ref());
+                sent.map(|()| recorder).map_err(no_start)
+            });
+        let recorder = match recorder {
+            Ok(recorder) => recorder,
+            Err(reason) => {
+                process.discard();
+                return Err(reason);
+            }
+        };
         let capture = Capture::new(worker.slot, stdout_end, stderr_end);
         let journal = capture.is_on().then(Journal::default);
         Ok((

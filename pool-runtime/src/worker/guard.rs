@@ -22,7 +22,7 @@ pub(super) fn start(
     watch: Arc<CancelWatch>,
 ) -> io::Result<()> {
     let channel = outbox.channel();
-    let sleep = move || loop {
+    let watch_out = move || loop {
         let Some(nudge) = &watch.nudge else { return };
         let wanted = watch.is_wanted();
         let timeout = (wanted || outbox.is_poke_due()).then_some(LOOK_AGAIN);
@@ -43,7 +43,8 @@ pub(super) fn start(
             }
         }
     };
-    // Its stack is used for one poll and for the wakers of a job.
-    let builder = std::thread::Builder::new().name("pool-guard".to_owned());
-    builder.stack_size(256 * 1024).spawn(sleep).map(drop)
+    os::spawn_small(move || {
+        os::name_thread(c"pool-guard");
+        watch_out();
+    })
 }

@@ -11,6 +11,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use interprocess::local_socket::traits::StreamCommon;
 use interprocess::os::unix::uds_local_socket::Stream;
@@ -39,6 +40,9 @@ pub(crate) struct Adopted {
     /// The recorder, then perhaps the host's stdout.
     pub(crate) descriptors: Vec<Handle>,
 }
+
+/// How long a host may live on whose channel has ended, before it is said to have closed it.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
 
 static ADOPTED: AtomicBool = AtomicBool::new(false);
 
@@ -86,8 +90,13 @@ fn believe(told: &OsStr) -> Result<Adopted, String> {
     }
     // The channel is its own, and yet it is no child of it: an orphan.
     let host = HostWatch::open(pid).ok_or(HOST_GONE)?;
-    let (welcome, descriptors) =
-        receive_welcome(&stream).map_err(|error| format!("the host said nothing: {error}"))?;
+    let (welcome, descriptors) = receive_welcome(&stream).map_err(|error| {
+        // A host that is killed has closed its channels a moment before it is gone.
+        match host.ends_within(LAST_MOMENT) {
+            true => HOST_GONE.to_owned(),
+            false => format!("the host said nothing: {error}"),
+        }
+    })?;
     close_stdin().map_err(|error| format!("stdin cannot be closed: {error}"))?;
     Ok(Adopted { channel: ChannelEnd(stream), host, welcome, descriptors })
 }

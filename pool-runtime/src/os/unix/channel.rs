@@ -16,6 +16,7 @@ use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
+use super::Handle;
 use crate::wire::{Source, WELCOME_LEN};
 
 /// What a channel holds in each direction: the reader has something to do while the writer waits
@@ -56,23 +57,6 @@ pub(super) fn pair() -> io::Result<(Stream, OwnedFd)> {
 pub(crate) fn local_channel() -> io::Result<(HostEnd, ChannelEnd)> {
     let (ours, theirs) = sockets()?;
     Ok((HostEnd::register(Stream::from(ours))?, ChannelEnd(Stream::from(theirs))))
-}
-
-/// Writes the host's first frame with descriptors in its first byte. The socket is new and
-/// empty, hence the whole frame fits.
-pub(super) fn send_welcome(
-    ours: &Stream,
-    welcome: &[u8; WELCOME_LEN],
-    descriptors: &[BorrowedFd<'_>],
-) -> io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
-    let mut ancillary = SendAncillaryBuffer::new(&mut space);
-    if !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
-        return Err(io::Error::other("too many descriptors for a welcome"));
-    }
-    let parts = [IoSlice::new(welcome)];
-    let sent = rustix::net::sendmsg(ours.inner(), &parts, &mut ancillary, QUIETLY)?;
-    if sent == WELCOME_LEN { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
 }
 
 /// Reads exactly the host's first frame and what travels with it. A larger read would lose the
@@ -287,6 +271,26 @@ impl HostEnd {
     pub(super) fn register(stream: Stream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
         watch(Registered(stream), Interest::READABLE).map(HostEnd)
+    }
+
+    /// Writes the host's first frame with descriptors in its first byte. The socket is new and
+    /// empty, hence the whole frame fits.
+    pub(crate) fn welcome(
+        &self,
+        welcome: &[u8; WELCOME_LEN],
+        recorder: &Handle,
+        stdout: Option<&Handle>,
+    ) -> io::Result<()> {
+        let descriptors: Vec<BorrowedFd<'_>> =
+            std::iter::once(recorder).chain(stdout).map(AsFd::as_fd).collect();
+        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+        let mut ancillary = SendAncillaryBuffer::new(&mut space);
+        if !ancillary.push(SendAncillaryMessage::ScmRights(&descriptors)) {
+            return Err(io::Error::other("too many descriptors for a welcome"));
+        }
+        let parts = [IoSlice::new(welcome)];
+        let sent = rustix::net::sendmsg(self.0.get_ref().as_fd(), &parts, &mut ancillary, QUIETLY)?;
+        if sent == WELCOME_LEN { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
     /// Ends the channel for both sides, which see its end after what lies in it.

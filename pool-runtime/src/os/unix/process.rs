@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::process::CommandExt;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
@@ -14,11 +14,11 @@ use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
 use super::Handle;
-use super::channel::{HostEnd, pair, send_welcome, watch};
+use super::channel::{HostEnd, pair, watch};
 use super::memory::Gauge;
 use crate::error::WorkerExit;
 use crate::os::WORKER_VARIABLE;
-use crate::wire::{PROTOCOL_VERSION, WELCOME_LEN};
+use crate::wire::PROTOCOL_VERSION;
 
 /// The program that runs now, whatever became of its file; what error messages call it.
 ///
@@ -57,23 +57,13 @@ pub(crate) fn own_stdout() -> io::Result<Handle> {
     io::stdout().as_fd().try_clone_to_owned()
 }
 
-/// Starts a worker with one end of a new channel as its stdin, in a process group of its own.
+/// Starts a worker with one end of a new channel as its stdin, in a process group of its own. It
+/// waits for its [welcome](HostEnd::welcome).
 ///
-/// `welcome` and the descriptors lie in the channel before the process exists. Must be called
-/// inside the driver's runtime. No `pre_exec` here: with it a spawn from a large host takes a
-/// hundred times as long.
-pub(crate) fn spawn(
-    mut command: Command,
-    name: &OsStr,
-    welcome: &[u8; WELCOME_LEN],
-    recorder: &Handle,
-    stdout: Option<&Handle>,
-) -> io::Result<(HostEnd, Process)> {
+/// Must be called inside the driver's runtime. Whatever can be made while the process starts is made
+/// after this. No `pre_exec` here: with it a spawn from a large host takes a hundred times as long.
+pub(crate) fn spawn(mut command: Command, name: &OsStr) -> io::Result<(HostEnd, Process)> {
     let (ours, theirs) = pair()?;
-    let descriptors: Vec<BorrowedFd<'_>> =
-        std::iter::once(recorder).chain(stdout).map(AsFd::as_fd).collect();
-    send_welcome(&ours, welcome, &descriptors)?;
-    let ours = HostEnd::register(ours)?;
     command
         .arg0(name)
         .env(WORKER_VARIABLE, format!("{PROTOCOL_VERSION}:{}", std::process::id()))
@@ -89,19 +79,17 @@ pub(crate) fn spawn(
     // From here on the process has an owner; if the rest fails, it is killed and reaped.
     let mut process =
         Process { pid, gone: Mutex::new(false), exit: Exit::Unwatched, memory: Gauge::default() };
-    match Exit::watch(pid) {
-        Ok(exit) => process.exit = exit,
+    let registered = Exit::watch(pid).and_then(|exit| {
+        process.exit = exit;
+        HostEnd::register(ours)
+    });
+    match registered {
+        Ok(ours) => Ok((ours, process)),
         Err(error) => {
-            process.kill();
-            // The driver must not wait for it.
-            let reap = move || {
-                let _ = wait_for(WaitId::Pid(pid), WaitIdOptions::EXITED);
-            };
-            let _ = std::thread::Builder::new().name("pool-reaper".to_owned()).spawn(reap);
-            return Err(error);
+            process.discard();
+            Err(error)
         }
     }
-    Ok((ours, process))
 }
 
 /// A worker process, until it is reaped.
@@ -117,6 +105,15 @@ pub(crate) struct Process {
 impl Process {
     pub(crate) fn id(&self) -> u32 {
         self.pid.as_raw_pid().unsigned_abs()
+    }
+
+    /// Ends a process that came to nothing. Nobody waits for it: a driver must not.
+    pub(crate) fn discard(self) {
+        self.kill();
+        let reap = move || {
+            let _ = wait_for(WaitId::Pid(self.pid), WaitIdOptions::EXITED);
+        };
+        let _ = std::thread::Builder::new().name("pool-reaper".to_owned()).spawn(reap);
     }
 
     /// The memory of the process that is resident now, in bytes; not that of its children. `None`

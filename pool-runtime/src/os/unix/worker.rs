@@ -1,8 +1,8 @@
 //! What a worker asks of the system: to be told of its host's end, and to end well itself.
 
-use std::io::{self, Read, Write};
+use std::io;
+use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec};
@@ -18,6 +18,9 @@ const OOM_OFFER: i32 = 300;
 #[cfg(target_os = "linux")]
 const OOM_HIGHEST: i32 = 1000;
 
+/// What [`spawn_small`] gives a thread: as much as a waker of a job may need.
+const SMALL_STACK: usize = 256 * 1024;
+
 /// A way to see the host's end, beside the channel's: a fork child of the host may hold the
 /// channel open.
 #[derive(Debug)]
@@ -30,6 +33,14 @@ impl HostWatch {
         let watch = end_of(host).and_then(|watch| away(watch.as_fd())).ok();
         // Asked after opening: so the descriptor cannot belong to a later process of that number.
         (rustix::process::getppid() == Some(host)).then_some(HostWatch(watch))
+    }
+
+    /// Whether the host is gone by then.
+    pub(super) fn ends_within(&self, timeout: Duration) -> bool {
+        let Some(host) = &self.0 else { return false };
+        let timeout = Timespec::try_from(timeout).ok();
+        let mut descriptors = [PollFd::new(host, PollFlags::IN)];
+        rustix::event::poll(&mut descriptors, timeout.as_ref()).is_ok_and(|ended| ended > 0)
     }
 }
 
@@ -70,27 +81,82 @@ pub(super) fn away(low: BorrowedFd<'_>) -> rustix::io::Result<OwnedFd> {
 /// Wakes the guard.
 #[derive(Debug)]
 pub(crate) struct Nudge {
-    read: UnixStream,
-    write: UnixStream,
+    read: OwnedFd,
+    /// `None`: the same one.
+    write: Option<OwnedFd>,
 }
 
 impl Nudge {
+    #[cfg(target_os = "linux")]
     pub(crate) fn new() -> io::Result<Nudge> {
-        let (read, write) = UnixStream::pair()?;
-        read.set_nonblocking(true)?;
-        write.set_nonblocking(true)?;
-        Ok(Nudge { read: away(read.as_fd())?.into(), write: away(write.as_fd())?.into() })
+        use rustix::event::{EventfdFlags, eventfd};
+
+        let counter = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
+        Ok(Nudge { read: away(counter.as_fd())?, write: None })
     }
 
-    /// A full one is as good as one more byte.
+    #[cfg(not(target_os = "linux"))]
+    pub(crate) fn new() -> io::Result<Nudge> {
+        let (read, write) = std::os::unix::net::UnixStream::pair()?;
+        read.set_nonblocking(true)?;
+        write.set_nonblocking(true)?;
+        Ok(Nudge { read: away(read.as_fd())?, write: Some(away(write.as_fd())?) })
+    }
+
+    /// A full one is as good as one more.
     pub(crate) fn send(&self) {
-        let _ = (&self.write).write(&[1]);
+        let _ = rustix::io::write(self.write.as_ref().unwrap_or(&self.read), &1u64.to_ne_bytes());
     }
 
     fn clear(&self) {
         let mut bytes = [0; 64];
-        while (&self.read).read(&mut bytes).is_ok_and(|n| n == bytes.len()) {}
+        while rustix::io::read(&self.read, &mut bytes).is_ok_and(|n| n == bytes.len()) {}
     }
+}
+
+/// Runs `work` on a thread with a small stack, for as long as this process lives.
+///
+/// Not by the standard library: its threads allocate when they start, for which the C library sets
+/// up an arena of its own, and that takes as long as all the rest of a worker's start.
+pub(crate) fn spawn_small<F: Fn() + Send + Sync + 'static>(work: F) -> io::Result<()> {
+    extern "C" fn run<F: Fn()>(work: *mut libc::c_void) -> *mut libc::c_void {
+        // SAFETY: this is the `F` below, which is never freed.
+        let work = unsafe { &*work.cast::<F>() };
+        work();
+        std::ptr::null_mut()
+    }
+
+    let failed = |code: libc::c_int| match code {
+        0 => Ok(()),
+        code => Err(io::Error::from_raw_os_error(code)),
+    };
+    let mut attributes = MaybeUninit::uninit();
+    let attributes = attributes.as_mut_ptr();
+    // SAFETY: the attributes are initialised by the first call, used by the next three and destroyed
+    // by the last; the thread's argument lives for ever, and may be used by any thread.
+    unsafe {
+        failed(libc::pthread_attr_init(attributes))?;
+        let started = failed(libc::pthread_attr_setstacksize(attributes, SMALL_STACK))
+            .and_then(|()| {
+                let detached = libc::PTHREAD_CREATE_DETACHED;
+                failed(libc::pthread_attr_setdetachstate(attributes, detached))
+            })
+            .and_then(|()| {
+                let mut thread = MaybeUninit::uninit();
+                let work: *mut F = Box::leak(Box::new(work));
+                failed(libc::pthread_create(thread.as_mut_ptr(), attributes, run::<F>, work.cast()))
+            });
+        libc::pthread_attr_destroy(attributes);
+        started
+    }
+}
+
+/// For `ps` and debuggers.
+pub(crate) fn name_thread(name: &std::ffi::CStr) {
+    #[cfg(target_os = "linux")]
+    let _ = rustix::thread::set_name(name);
+    #[cfg(not(target_os = "linux"))]
+    let _ = name;
 }
 
 /// Why the guard woke.
@@ -115,11 +181,15 @@ pub(crate) fn wait_for_host(
     let channel = channel.fd();
     // No events asked for: hang-up, errors and a closed descriptor are always reported. Only Linux
     // wakes for the first two of them.
-    let mut descriptors =
-        vec![PollFd::new(&channel, PollFlags::empty()), PollFd::new(&nudge.read, PollFlags::IN)];
-    if let Some(host) = &host.0 {
-        descriptors.push(PollFd::new(host, PollFlags::IN));
-    }
+    let (host, flags) = match &host.0 {
+        Some(host) => (host.as_fd(), PollFlags::IN),
+        None => (channel, PollFlags::empty()),
+    };
+    let mut descriptors = [
+        PollFd::new(&channel, PollFlags::empty()),
+        PollFd::new(&nudge.read, PollFlags::IN),
+        PollFd::new(&host, flags),
+    ];
     match rustix::event::poll(&mut descriptors, timeout.as_ref()) {
         Ok(_) => {}
         Err(Errno::INTR | Errno::AGAIN | Errno::NOMEM) => return Woken::Other,
@@ -129,8 +199,7 @@ pub(crate) fn wait_for_host(
         return Woken::Robbed;
     }
     let nudged = !descriptors[1].revents().is_empty();
-    let gone = !descriptors[0].revents().is_empty()
-        || descriptors.get(2).is_some_and(|host| !host.revents().is_empty());
+    let gone = [0, 2].iter().any(|&n| !descriptors[n].revents().is_empty());
     if nudged {
         nudge.clear();
     }
@@ -147,24 +216,28 @@ pub(crate) fn prepare_worker(slot: u32) {
         libc::signal(libc::SIGTTOU, libc::SIG_IGN);
         libc::signal(libc::SIGTTIN, libc::SIG_IGN);
     }
-    #[cfg(target_os = "linux")]
-    offer_to_the_kernel();
-    #[cfg(target_os = "linux")]
     if let Ok(name) = std::ffi::CString::new(format!("pool-worker-{slot}")) {
-        let _ = rustix::thread::set_name(&name);
+        name_thread(&name);
     }
-    #[cfg(not(target_os = "linux"))]
-    let _ = slot;
 }
 
 /// Where memory runs out the kernel ends the process with the highest score (proc(5),
 /// `oom_score_adj`): a worker rather than its host. Raising one's own needs no right.
-#[cfg(target_os = "linux")]
-fn offer_to_the_kernel() {
-    const PATH: &str = "/proc/self/oom_score_adj";
-    let inherited = std::fs::read_to_string(PATH).ok();
-    let inherited: i32 = inherited.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-    let _ = std::fs::write(PATH, (inherited + OOM_OFFER).min(OOM_HIGHEST).to_string());
+pub(crate) fn offer_to_the_kernel() {
+    #[cfg(target_os = "linux")]
+    {
+        use std::io::{Read as _, Write as _};
+
+        let score =
+            std::fs::File::options().read(true).write(true).open("/proc/self/oom_score_adj");
+        let Ok(mut score) = score else { return };
+        let mut text = [0; 16];
+        let read = score.read(&mut text).unwrap_or(0);
+        let inherited = std::str::from_utf8(&text[..read]).ok();
+        let inherited: i32 = inherited.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let offer = (inherited + OOM_OFFER).min(OOM_HIGHEST);
+        let _ = score.write_all(offer.to_string().as_bytes());
+    }
 }
 
 /// Lets C code print lines as they come, as Rust code does, also where stdout is no terminal: what
