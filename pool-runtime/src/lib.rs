@@ -137,6 +137,7 @@ mod host;
 mod id;
 mod macros;
 mod meter;
+mod order;
 mod os;
 mod policy;
 mod pool;

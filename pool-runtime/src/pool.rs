@@ -7,15 +7,14 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use crate::call::{Call, CallParts, UnknownName};
+use crate::call::Call;
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
-use crate::host::{Cell, Host, Hub, Order, RoomPlace, Subscription, WatchKey};
-use crate::policy::JobOptions;
+use crate::host::{Cell, Host, Hub, RoomPlace, Subscription, WatchKey};
+use crate::order::{accept, enter, order_of, refuse};
 use crate::registry::Job;
 use crate::scheduler::Readiness;
 use crate::stats::{Snapshot, Stats, WorkReport};
-use crate::wire::Payload;
 
 /// How long dropping the last handle waits until its workers are reaped.
 const DROP_WAIT: Duration = Duration::from_secs(2);
@@ -78,7 +77,7 @@ impl Pool {
     /// `PayloadTooLarge` or `WorkerStart` where the job cannot be accepted.
     pub fn submit<J: Job>(&self, call: Call<J>) -> JobHandle<J::Output> {
         match self.admit() {
-            Ok((host, place)) => accept(host, call, place),
+            Ok((host, place)) => accept(host, call, place, Host::submit),
             Err(kind) => refuse::<J>(order_of(call.into_parts()).0, kind),
         }
     }
@@ -89,8 +88,31 @@ impl Pool {
     ///
     /// [`Rejected`], which has the call.
     pub fn try_submit<J: Job>(&self, call: Call<J>) -> Result<JobHandle<J::Output>, Rejected<J>> {
+        self.try_submit_by(call, Host::submit)
+    }
+
+    /// The same for one of several, of which the last is followed by
+    /// [`submit_rest`](Self::submit_rest).
+    pub(crate) fn try_submit_behind<J: Job>(
+        &self,
+        call: Call<J>,
+    ) -> Result<JobHandle<J::Output>, Rejected<J>> {
+        self.try_submit_by(call, Host::submit_behind)
+    }
+
+    pub(crate) fn submit_rest(&self) {
+        if let Some(host) = self.host().filter(|host| !host.is_foreign()) {
+            host.catch_up();
+        }
+    }
+
+    fn try_submit_by<J: Job>(
+        &self,
+        call: Call<J>,
+        submit: fn(&Host, Arc<Cell>),
+    ) -> Result<JobHandle<J::Output>, Rejected<J>> {
         match self.admit() {
-            Ok((host, place)) => Ok(accept(host, call, place)),
+            Ok((host, place)) => Ok(accept(host, call, place, submit)),
             Err(kind @ (JobErrorKind::QueueFull | JobErrorKind::PoolClosed)) => {
                 Err(Rejected { call: Box::new(call), kind })
             }
@@ -261,54 +283,6 @@ impl Pool {
     }
 }
 
-/// What a pool or a queue needs to know of a call; and why it cannot be accepted as it is.
-pub(crate) fn order_of(parts: CallParts) -> (Order, Option<JobErrorKind>) {
-    let CallParts { job, payload, options, label } = parts;
-    let (number, options, unknown, refusal) = match job {
-        Ok(known) => (known.number, options.or(known.entry.options), None, None),
-        Err(UnknownName { name, text }) => {
-            (0, options, Some(name), Some(JobErrorKind::UnknownJob(text)))
-        }
-    };
-    let (arguments, raw, refused) = match payload {
-        Ok(encoded) => (Payload::from(encoded.bytes), encoded.raw, None),
-        Err(text) => (Payload::EMPTY, false, Some(JobErrorKind::Encode(text))),
-    };
-    let options = (options != JobOptions::NONE).then(|| Box::new(options));
-    (Order { number, unknown, label, arguments, raw, options }, refusal.or(refused))
-}
-
-/// The handle of a job that has ended before it was anywhere.
-pub(crate) fn refuse<J: Job>(order: Order, kind: JobErrorKind) -> JobHandle<J::Output> {
-    match order.unknown.clone() {
-        Some(name) => JobHandle::unknown(Cell::refused(order, kind), name),
-        None => JobHandle::new::<J>(Cell::refused(order, kind)),
-    }
-}
-
-fn accept<J: Job>(host: &Arc<Host>, call: Call<J>, place: RoomPlace<'_>) -> JobHandle<J::Output> {
-    let (order, refusal) = order_of(call.into_parts());
-    let size = order.arguments.as_slice().len() as u64;
-    let limit = host.max_payload();
-    let too_large = (size > limit).then_some(JobErrorKind::PayloadTooLarge { size, limit });
-    if let Some(kind) = refusal.or(too_large) {
-        return refuse::<J>(order, kind);
-    }
-    let cell = Cell::new(order, host.place());
-    place.keep();
-    host.submit(cell.clone());
-    JobHandle::new::<J>(cell)
-}
-
-/// Puts a waiting job into the pool. If it has ended meanwhile, it goes nowhere.
-fn enter(host: &Arc<Host>, cell: &Arc<Cell>, place: RoomPlace<'_>) {
-    if cell.put(host.place()) {
-        place.keep();
-        cell.hold_permit();
-        host.submit(cell.clone());
-    }
-}
-
 /// Hands over a job that was made for a queue.
 pub(crate) fn resubmit(pool: &Pool, cell: &Arc<Cell>) {
     let size = cell.argument_len() as u64;
@@ -365,7 +339,7 @@ impl Permit<'_> {
         if self.host.is_closed() {
             refuse::<J>(order_of(call.into_parts()).0, JobErrorKind::PoolClosed)
         } else {
-            accept(self.host, call, self.place)
+            accept(self.host, call, self.place, Host::submit)
         }
     }
 }

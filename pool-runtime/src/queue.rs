@@ -12,7 +12,8 @@ use crate::error::JobErrorKind;
 use crate::handle::JobHandle;
 use crate::host::{self, Backlog, Cell, First, Place, Share, Timer, race};
 use crate::id::JobId;
-use crate::pool::{Pool, order_of, refuse, resubmit};
+use crate::order::{order_of, refuse};
+use crate::pool::{Pool, resubmit};
 use crate::registry::Job;
 use crate::stats::WorkReport;
 

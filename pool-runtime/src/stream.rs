@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::iter::FusedIterator;
 use std::pin::Pin;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
@@ -22,7 +23,16 @@ use crate::registry::Job;
 
 /// How many jobs are in flight for each worker, if nothing is said: one that runs, and enough
 /// behind it that short ones travel together.
-const IN_FLIGHT_PER_WORKER: usize = 8;
+const IN_FLIGHT_PER_WORKER: usize = 16;
+
+/// So many for each worker keep it busy while results are given and nothing is pulled.
+const ENOUGH_PER_WORKER: usize = 4;
+
+/// How long that goes on at most, so that calls are pulled several at a time.
+const PULLED_EVERY: Duration = Duration::from_micros(200);
+
+/// How long they are pulled then, while results are there to be given.
+const PULLED_FOR: Duration = Duration::from_micros(50);
 
 /// Calls are pulled until something is there to be given, but one more than is given at a time, so
 /// that a slow iterator holds nothing back and the jobs in flight still become as many as they may.
@@ -93,6 +103,8 @@ pub struct JobStream<J: Job, I> {
     late: Option<Call<J>>,
     ahead: Ahead<J::Output>,
     max_in_flight: usize,
+    /// When calls were pulled last.
+    pulled: Option<Instant>,
     watch: RoomWatch,
     meter: Option<Box<Meter>>,
 }
@@ -116,6 +128,7 @@ impl Pool {
             late: None,
             ahead: Ahead::new(),
             max_in_flight: self.workers().saturating_mul(IN_FLIGHT_PER_WORKER),
+            pulled: None,
             watch: self.room_watch(),
             meter: None,
         }
@@ -130,7 +143,7 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     }
 
     /// Submits at most so many calls ahead, at least one: that many have been submitted and their
-    /// results not yet given. By default eight for each worker.
+    /// results not yet given. By default sixteen for each worker.
     ///
     /// More helps where jobs are much shorter than the work of whoever reads the stream, or where
     /// they differ much in length and results come in order; less saves memory where arguments or
@@ -223,7 +236,7 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     }
 
     /// Submits one more call. False if there is none, or no room for it: `cx` is told of room.
-    fn pull(&mut self, cx: &mut Context<'_>) -> bool {
+    fn pull(&mut self, cx: &mut Context<'_>, is_first: bool) -> bool {
         if self.late.is_none() {
             self.late = match self.pull_call(cx) {
                 Some(call) => Some(call),
@@ -231,7 +244,11 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
             };
         }
         while let Some(call) = self.late.take() {
-            let handle = match self.pool.try_submit(call) {
+            let submitted = match is_first {
+                true => self.pool.try_submit(call),
+                false => self.pool.try_submit_behind(call),
+            };
+            let handle = match submitted {
                 Ok(handle) => handle,
                 Err(rejected) if *rejected.kind() == JobErrorKind::QueueFull => {
                     self.late = Some(rejected.into_call());
@@ -282,14 +299,37 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
         }
     }
 
-    /// The next result, and how many attempts it took.
-    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<J::Output>>> {
+    /// Whether to pull calls before a result is given: several at a time, where there are enough in
+    /// flight that nobody waits for them meanwhile.
+    fn wants_calls(&self) -> bool {
+        let (ahead, least) = (self.ahead.len(), self.max_in_flight / 2);
+        let enough = self.pool.workers().saturating_mul(ENOUGH_PER_WORKER);
+        ahead < self.max_in_flight
+            && (ahead <= least
+                || least < enough
+                || !self.ahead.has_ended()
+                || self.pulled.is_none_or(|last| last.elapsed() >= PULLED_EVERY))
+    }
+
+    fn pull_some(&mut self, cx: &mut Context<'_>) {
+        let start = Instant::now();
+        self.pulled = Some(start);
         let mut pulled = 0;
         while self.ahead.len() < self.max_in_flight
-            && (pulled < PULLED_AT_ONCE || !self.ahead.has_ended())
-            && self.pull(cx)
+            && (pulled < PULLED_AT_ONCE || !self.ahead.has_ended() || start.elapsed() < PULLED_FOR)
+            && self.pull(cx, pulled == 0)
         {
             pulled += 1;
+        }
+        if pulled > 1 {
+            self.pool.submit_rest();
+        }
+    }
+
+    /// The next result, and how many attempts it took.
+    fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<J::Output>>> {
+        if self.wants_calls() {
+            self.pull_some(cx);
         }
         if let Poll::Ready(ended) = self.ahead.poll_next(cx) {
             return Poll::Ready(Some(ended));

@@ -57,7 +57,8 @@ const HOUSE: &[Room] = &[
     Room {
         name: "roof",
         modules: &[
-            "pool", "builder", "call", "events", "global", "handle", "progress", "queue", "stream",
+            "pool", "builder", "call", "events", "global", "handle", "order", "progress", "queue",
+            "stream",
         ],
         below: &["words", "bytes", "context", "host", "meter"],
         crates: &["tokio", "futures_core"],

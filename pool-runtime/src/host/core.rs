@@ -158,6 +158,21 @@ impl Host {
         self.enter(News::Submit(cell));
     }
 
+    /// Hands in one of several, which enter together at [`catch_up`](Self::catch_up), or
+    /// before that if it takes a while.
+    pub(crate) fn submit_behind(&self, cell: Arc<Cell>) {
+        let is_first = self.mail.load(Ordering::SeqCst) == 0;
+        self.post(News::Submit(cell));
+        if is_first {
+            self.bell.notify_one();
+        }
+        fence(Ordering::SeqCst);
+        if self.rest.is_set() {
+            // There is no driver any more.
+            self.catch_up();
+        }
+    }
+
     /// A queue has new jobs.
     pub(crate) fn look(&self) {
         if !self.is_foreign() && !self.around.look_is_due.swap(true, Ordering::SeqCst) {
@@ -242,7 +257,7 @@ impl Host {
     }
 
     /// After holding the lock without any news: those who did not get it have left theirs behind.
-    fn catch_up(&self) {
+    pub(crate) fn catch_up(&self) {
         fence(Ordering::SeqCst);
         if self.mail.load(Ordering::SeqCst) == 0 || self.driver_waiting.load(Ordering::SeqCst) {
             return;

@@ -1,0 +1,65 @@
+//! A call becomes a job that a host has, or one that has ended before.
+
+use std::sync::Arc;
+
+use crate::call::{Call, CallParts, UnknownName};
+use crate::error::JobErrorKind;
+use crate::handle::JobHandle;
+use crate::host::{Cell, Host, Order, RoomPlace};
+use crate::policy::JobOptions;
+use crate::registry::Job;
+use crate::wire::Payload;
+
+/// What a pool or a queue needs to know of a call; and why it cannot be accepted as it is.
+pub(crate) fn order_of(parts: CallParts) -> (Order, Option<JobErrorKind>) {
+    let CallParts { job, payload, options, label } = parts;
+    let (number, options, unknown, refusal) = match job {
+        Ok(known) => (known.number, options.or(known.entry.options), None, None),
+        Err(UnknownName { name, text }) => {
+            (0, options, Some(name), Some(JobErrorKind::UnknownJob(text)))
+        }
+    };
+    let (arguments, raw, refused) = match payload {
+        Ok(encoded) => (Payload::from(encoded.bytes), encoded.raw, None),
+        Err(text) => (Payload::EMPTY, false, Some(JobErrorKind::Encode(text))),
+    };
+    let options = (options != JobOptions::NONE).then(|| Box::new(options));
+    (Order { number, unknown, label, arguments, raw, options }, refusal.or(refused))
+}
+
+/// The handle of a job that has ended before it was anywhere.
+pub(crate) fn refuse<J: Job>(order: Order, kind: JobErrorKind) -> JobHandle<J::Output> {
+    match order.unknown.clone() {
+        Some(name) => JobHandle::unknown(Cell::refused(order, kind), name),
+        None => JobHandle::new::<J>(Cell::refused(order, kind)),
+    }
+}
+
+/// Takes in a job that has a place in the queue; `submit` hands it to the host.
+pub(crate) fn accept<J: Job>(
+    host: &Arc<Host>,
+    call: Call<J>,
+    place: RoomPlace<'_>,
+    submit: fn(&Host, Arc<Cell>),
+) -> JobHandle<J::Output> {
+    let (order, refusal) = order_of(call.into_parts());
+    let size = order.arguments.as_slice().len() as u64;
+    let limit = host.max_payload();
+    let too_large = (size > limit).then_some(JobErrorKind::PayloadTooLarge { size, limit });
+    if let Some(kind) = refusal.or(too_large) {
+        return refuse::<J>(order, kind);
+    }
+    let cell = Cell::new(order, host.place());
+    place.keep();
+    submit(host, cell.clone());
+    JobHandle::new::<J>(cell)
+}
+
+/// Puts a waiting job into the pool. If it has ended meanwhile, it goes nowhere.
+pub(crate) fn enter(host: &Arc<Host>, cell: &Arc<Cell>, place: RoomPlace<'_>) {
+    if cell.put(host.place()) {
+        place.keep();
+        cell.hold_permit();
+        host.submit(cell.clone());
+    }
+}
