@@ -230,8 +230,9 @@ impl<T: Clone> Scheduler<T> {
 
         self.head_began(now, slot);
         if claimed > 0 {
-            // Perhaps a doomed job has become the head.
-            self.press_after_recall(now, slot);
+            // Perhaps a doomed job has become the head. Its reply may have come together with this
+            // one, and counts.
+            self.crew[slot].is_to_be_pressed = true;
         } else if over_memory && !self.crew[slot].window.is_empty() {
             self.recall(now, slot);
         } else if over_memory || self.config.max_jobs_per_worker.is_some_and(|max| served >= max) {

@@ -161,6 +161,12 @@ impl Crew {
         self.refused = Weight::NONE;
     }
 
+    /// As if those who refused a job would refuse any.
+    #[cfg(test)]
+    pub(super) fn forget_refused(&mut self) {
+        self.refused = Weight::NONE;
+    }
+
     /// Whether anybody would get a job of this weight.
     pub(super) fn is_taken(&self, weight: Weight, now: Time) -> bool {
         let takes = |slot| self.takes(slot, weight, now);
@@ -214,7 +220,7 @@ impl Crew {
         Some(slot)
     }
 
-    /// Has a worker settled before anything is decided the next time.
+    /// Remembers a worker that has changed, and is to be settled before the next decision.
     #[inline]
     pub(super) fn has_changed(&mut self, slot: u32) {
         let member = &mut self.members[slot as usize];
@@ -223,12 +229,11 @@ impl Crew {
         }
     }
 
-    /// Settles those that have changed.
-    pub(super) fn settle_changed(&mut self, now: Time) {
-        while let Some(slot) = self.changed.pop() {
-            self.members[slot as usize].changed = false;
-            self.settle(slot, now);
-        }
+    /// One of those that have changed.
+    pub(super) fn next_changed(&mut self) -> Option<u32> {
+        let slot = self.changed.pop()?;
+        self.members[slot as usize].changed = false;
+        Some(slot)
     }
 
     /// Brings lists and sums up to date after a change to the worker of this slot.

@@ -369,7 +369,13 @@ impl<T: Clone> Scheduler<T> {
     /// To be called after [`take_in`](Self::take_in) alone, and to be followed by a drain of the
     /// actions.
     pub(crate) fn conclude(&mut self, now: Time) {
-        self.crew.settle_changed(now);
+        while let Some(slot) = self.crew.next_changed() {
+            let worker = &mut self.crew[slot];
+            if std::mem::take(&mut worker.is_to_be_pressed) && worker.claimed > 0 {
+                self.press_after_recall(now, slot);
+            }
+            self.crew.settle(slot, now);
+        }
         if self.mode == Mode::Shutdown {
             // Jobs that a recall gives back end in the line with those that never left.
             if self.crew.sums().recalling == 0 {

@@ -9,12 +9,17 @@
 //! # Protocol
 //!
 //! 1. Feed: [`Scheduler::submit`], [`Scheduler::handle_event`] with news,
-//!    [`Scheduler::handle_timeout`] when the armed moment has come.
+//!    [`Scheduler::handle_timeout`] when the armed moment has come. News that came together may be
+//!    fed by [`Scheduler::take_in`], each with its drain, and then [`Scheduler::conclude`].
 //! 2. Drain [`Scheduler::poll_action`] until it gives `None` and perform each action, in
 //!    order, before anything else is fed. The one exception: an [`Action::Recall`] is answered
 //!    by [`Event::Recalled`] or [`Event::NotBegun`] on the spot (or by [`Event::WorkerGone`], if that
 //!    is what the hands find), and what follows from it is drained along with the rest.
 //! 3. Arm [`Scheduler::poll_timeout`]. An idle scheduler arms nothing.
+//!
+//! Workers hold replies back. Hands that can see these feed them before anything that may end a job:
+//! a timeout, a cancel, a shutdown, a death; and right after a recall is answered. Else a job that
+//! has ended may be killed, or be run once more.
 //!
 //! # States
 //!

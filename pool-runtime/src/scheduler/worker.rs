@@ -47,6 +47,8 @@ pub(super) struct Worker {
     pub(super) until: Option<Time>,
     /// `until` is over.
     pub(super) overdue: bool,
+    /// What waited for a reply is to be taken up, once all that came with that is heard.
+    pub(super) is_to_be_pressed: bool,
     /// It did not take what it was given, and has not shown that it is awake.
     pub(super) unresponsive: bool,
     /// When the head of the window became the head.
@@ -81,6 +83,7 @@ impl Worker {
             asked: false,
             until: None,
             overdue: false,
+            is_to_be_pressed: false,
             unresponsive: false,
             head_since: Time::default(),
             timeout_at: None,

@@ -103,7 +103,13 @@ impl World {
         let Some(at) = self.find(worker) else {
             return Err(format!("job {number} is assigned to {worker:?}, who is not there"));
         };
+        self.check_taker(at, number)
+    }
+
+    /// Whether this process may get the job.
+    fn check_taker(&self, at: usize, number: usize) -> Result<(), Violation> {
         let process = &self.processes[at];
+        let worker = process.id;
         ensure!(process.serves(), "job {number} is assigned to {worker:?}, who does not serve");
         ensure!(process.silent != Silent::Yes, "job {number} is assigned to a silent worker");
         ensure!(process.asked_at.is_none(), "job {number} is assigned to one that may be killed");
@@ -124,6 +130,20 @@ impl World {
         );
         let doomed = process.window.iter().any(|&other| self.is_doomed(other));
         ensure!(!doomed, "job {number} is assigned behind a doomed one");
+        Ok(())
+    }
+
+    /// Nobody who may get the next job is overlooked.
+    pub(super) fn check_nobody_is_overlooked(&self) -> Result<(), Violation> {
+        let Some(next) = self.scheduler.queue.first() else { return Ok(()) };
+        let number = *self.scheduler.jobs[next].payload() as usize;
+        for (at, process) in self.processes.iter().enumerate() {
+            let slot = process.id.slot;
+            // Who holds a claimed job since a recall, or has perhaps not listened, is left alone.
+            let is_asked = self.scheduler.crew[slot].claimed == 0 && process.silent == Silent::No;
+            let refused = !is_asked || self.check_taker(at, number).is_err();
+            ensure!(refused, "job {number} waits, and {:?} has room for it", process.id);
+        }
         Ok(())
     }
 
@@ -281,6 +301,7 @@ impl World {
                 self.count("ending Replied");
             }
             Ending::Crashed(exit) => {
+                ensure!(!job.answered, "job {number} has answered, and is said to have crashed");
                 let failure = Failure::Crash(*exit);
                 ensure!(job.failure == Some(failure), "job {number} did not crash with {exit:?}");
                 ensure!(!may_retry(failure), "job {number} is not tried again after a crash");
@@ -328,6 +349,7 @@ impl World {
                 self.count("ending Unsupported");
             }
             Ending::PoolClosed => {
+                ensure!(!job.answered, "job {number} has answered, and ends with the pool");
                 ensure!(self.shut || self.closing && !job.touched, "the pool is not closed");
                 if job.runs_on {
                     self.count("closed, and left running");

@@ -6,6 +6,7 @@ use crate::error::WorkerExit;
 
 use super::super::event::{Action, Event, Reply, WorkerId};
 use super::model::{Life, Process, Silent};
+use super::mutants::Mutant;
 use super::world::World;
 use super::{Violation, ensure};
 
@@ -16,7 +17,7 @@ impl World {
 
     pub(super) fn feed(&mut self, event: Event) -> Result<(), Violation> {
         if event == Event::Shutdown {
-            self.peek()?;
+            self.peek(Mutant::ShutsDownUnread)?;
         }
         self.note(&event);
         let recalled = matches!(event, Event::Recalled { .. } | Event::NotBegun { .. });
@@ -38,7 +39,7 @@ impl World {
             self.sabotage_told(&event);
         }
         self.look_at_new_actions()?;
-        self.drain()
+        self.perform_all()
     }
 
     fn note(&mut self, event: &Event) {
@@ -80,6 +81,15 @@ impl World {
     }
 
     pub(super) fn drain(&mut self) -> Result<(), Violation> {
+        self.perform_all()?;
+        // What was written before a recall is read right after it.
+        while let Some(worker) = self.recalled.pop() {
+            self.book(worker, usize::MAX)?;
+        }
+        Ok(())
+    }
+
+    fn perform_all(&mut self) -> Result<(), Violation> {
         while let Some(mut action) = self.scheduler.poll_action() {
             self.told = self.told.saturating_sub(1);
             if self.sabotage_action(&mut action) {
@@ -87,10 +97,6 @@ impl World {
             }
             self.say(|| format!("    action {action:?}"));
             self.perform(action)?;
-        }
-        // What was written before a recall is read right after it.
-        while let Some(worker) = self.recalled.pop() {
-            self.book(worker, usize::MAX)?;
         }
         Ok(())
     }
@@ -140,6 +146,7 @@ impl World {
                 job.attempt = attempt;
                 job.worker = Some(worker);
                 job.replied = None;
+                job.answered = false;
                 job.failure = None;
                 job.order = self.scheduler.jobs[job.key.index].order;
                 job.order_at = job.counted();
@@ -230,11 +237,16 @@ impl World {
             let runs = process.life == Life::Running && !process.dead && !process.stopped;
             runs && !process.over
         };
+        let written = self.processes[at].replies.len();
         while goes_on(&self.processes[at]) && self.dice.percent(30) {
             self.work(at)?;
         }
         let process = &mut self.processes[at];
-        process.has_just_answered = process.claimed == process.replies.len();
+        process.has_just_answered = process.replies.len() > written;
+        for &number in process.window.range(written..process.replies.len()) {
+            self.jobs[number].answered = false;
+        }
+        let process = &self.processes[at];
         if process.replies.is_empty() && self.dice.percent(dies) {
             self.count("event WorkerGone in place of Recalled");
             let claimed = self.processes[at].claimed > 0;
@@ -281,7 +293,9 @@ impl World {
         for number in back {
             self.jobs[number].worker = None;
         }
-        self.recalled.push(worker);
+        if !self.is(Mutant::RecallsUnread) {
+            self.recalled.push(worker);
+        }
         self.feed(Event::Recalled { worker, kept })
     }
 }

@@ -96,7 +96,7 @@ pub(super) struct Process {
     /// answered: the replies were written and not yet fed.
     pub(super) claimed: usize,
     pub(super) replies: VecDeque<Reply>,
-    /// When it was recalled the last time it had answered all it had claimed.
+    /// It has answered a job while it was recalled the last time.
     pub(super) has_just_answered: bool,
     pub(super) owes_awake: bool,
     pub(super) asked_at: Option<Time>,
@@ -174,6 +174,8 @@ pub(super) struct ModelJob {
     /// Whoever reads its frame dies before claiming it.
     pub(super) poison: bool,
     pub(super) ending: Option<Ending>,
+    /// The reply to its last attempt was written, not at the last moment, and not read yet.
+    pub(super) answered: bool,
     /// Its reply was fed, in time.
     pub(super) replied: Option<Reply>,
     pub(super) cancelled: bool,

@@ -37,6 +37,7 @@ mutants! {
     LosesAPermit,
     FreesAPermitTwice,
     NeverHurries,
+    NeverAsksAgain,
     AlwaysHurries,
     // Windows.
     OverfillsWindows,
@@ -86,6 +87,13 @@ mutants! {
     ChargesNobody,
     LetsPoisonCircle,
     LosesJobsOnDeath,
+    // What was written and not read.
+    BuriesUnread,
+    CancelsUnread,
+    HearsOneAtATime,
+    LooksUnread,
+    RecallsUnread,
+    ShutsDownUnread,
     // Silent workers.
     NeverLooksForSilence,
     FeedsTheSilent,
@@ -155,7 +163,7 @@ impl Mutant {
 }
 
 impl World {
-    fn is(&self, mutant: Mutant) -> bool {
+    pub(super) fn is(&self, mutant: Mutant) -> bool {
         self.mutant == Some(mutant)
     }
 
@@ -349,6 +357,7 @@ impl World {
                     }
                 }
             }
+            Some(Mutant::NeverAsksAgain) => scheduler.crew.forget_refused(),
             Some(Mutant::LosesWorkerTime) => scheduler.crew.times = Default::default(),
             Some(Mutant::NeverFindsTheStuck) => scheduler.tick_at = None,
             Some(Mutant::ForgetsToLaunch) => scheduler.launches.due = None,

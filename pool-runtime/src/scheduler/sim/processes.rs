@@ -6,6 +6,7 @@ use crate::error::WorkerExit;
 
 use super::super::event::{Event, Reply, WorkerId};
 use super::model::{Failure, Life, Process, Silent};
+use super::mutants::Mutant;
 use super::world::World;
 use super::{Violation, ensure};
 
@@ -144,7 +145,9 @@ impl World {
         let worker = process.id;
         if process.is_running_a_job() {
             let reply = if self.dice.percent(15) { Reply::Panicked } else { Reply::Done };
+            let running = process.window[process.replies.len()];
             process.replies.push_back(reply);
+            self.jobs[running].answered = true;
             self.say(|| format!("{worker:?} writes {reply:?}"));
             return Ok(());
         }
@@ -165,7 +168,10 @@ impl World {
     }
 
     /// Reads what all have written.
-    pub(super) fn peek(&mut self) -> Result<(), Violation> {
+    pub(super) fn peek(&mut self, unless: Mutant) -> Result<(), Violation> {
+        if self.is(unless) {
+            return Ok(());
+        }
         let workers: Vec<_> = self.processes.iter().map(|process| process.id).collect();
         workers.into_iter().try_for_each(|worker| self.book(worker, usize::MAX))
     }
@@ -216,6 +222,7 @@ impl World {
         self.strikes = 0;
         let job = &mut self.jobs[number];
         job.replied = Some(reply);
+        job.answered = false;
         job.worker = None;
         job.failure = (reply == Reply::Panicked).then_some(Failure::Panic);
         let kind = job.kind;
@@ -230,13 +237,19 @@ impl World {
             self.count("reply while asked");
         }
         self.take_in(Event::Replied { worker, reply, took })?;
+        if self.is(Mutant::HearsOneAtATime) {
+            self.scheduler.conclude(self.now);
+            self.drain()?;
+        }
         Ok(true)
     }
 
     /// Tells of a death, after everything that was written was read.
     pub(super) fn bury(&mut self, at: usize) -> Result<(), Violation> {
         let worker = self.processes[at].id;
-        self.book(worker, usize::MAX)?;
+        if !self.is(Mutant::BuriesUnread) {
+            self.book(worker, usize::MAX)?;
+        }
         let Some(at) = self.find(worker) else { return Ok(()) };
         let claimed = self.processes[at].claimed > 0;
         let exit =

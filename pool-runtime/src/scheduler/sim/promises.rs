@@ -37,6 +37,7 @@ impl World {
             ensure!(!scheduler.is_hungry(), "there is hunger after the end");
             return Ok(());
         }
+        self.check_nobody_is_overlooked()?;
         self.check_staff(waiting)
     }
 

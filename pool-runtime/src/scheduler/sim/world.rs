@@ -46,6 +46,9 @@ pub(super) struct World {
     pub(super) stops: u64,
     /// That replies are read, and not held back.
     pub(super) reads: u64,
+    /// So many jobs come at once, and are there at a time, at most.
+    burst: u64,
+    crowd: usize,
     pub(super) numbers: Numbers,
     counters: Counters,
     /// Actions seen, in order.
@@ -58,8 +61,8 @@ impl World {
         let mut dice = Dice::new(seed);
         let millis = |ms| Some(Duration::from_millis(ms));
         let mut config = Config {
-            workers: dice.one_of(&[1, 2, 3, 3, 3, 4, 5]),
-            window: dice.one_of(&[1, 1, 1, 2, 3, 5]),
+            workers: dice.one_of(&[1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 12]),
+            window: dice.one_of(&[1, 1, 1, 2, 3, 5, 16, 64]),
             horizon: dice.one_of(&[Duration::MAX, Duration::from_micros(200)]),
             max_jobs_per_worker: dice.one_of(&[None, None, Some(1), Some(3), Some(7)]),
             idle_timeout: dice.one_of(&[None, None, None, millis(20), millis(400)]),
@@ -95,6 +98,8 @@ impl World {
             dies: dice.one_of(&[0, 1, 3, 10]),
             stops: dice.one_of(&[0, 0, 1, 4]),
             reads: dice.one_of(&[50, 50, 10, 2]),
+            burst: dice.one_of(&[1, 1, 1, 1, 1, 1, 1, 1, 1, 12]),
+            crowd: 24,
             numbers: Numbers::default(),
             counters: Counters::new(),
             told: 0,
@@ -126,6 +131,7 @@ impl World {
     }
 
     pub(super) fn through(&mut self) -> Result<(), Violation> {
+        self.crowd *= if self.burst > 1 { 5 } else { 1 };
         self.drain()?;
         self.check()?;
         let steps = 300 + self.dice.below(200);
@@ -145,7 +151,10 @@ impl World {
 
     pub(super) fn step(&mut self) -> Result<(), Violation> {
         match self.dice.below(100) {
-            0..=17 if self.open.len() < 24 => self.submit(),
+            0..=17 if self.open.len() < self.crowd => {
+                let burst = 1 + self.dice.below(self.burst);
+                (0..burst).try_for_each(|_| self.submit())
+            }
             0..=17 => self.let_a_process_act(false),
             18..=33 => {
                 let micros = [1, 50, 500, 500, 3_000, 3_000, 10_000, 30_000, 70_000, 250_000];
@@ -210,6 +219,7 @@ impl World {
             deadline,
             poison,
             ending: None,
+            answered: false,
             replied: None,
             cancelled: false,
             killed: false,
@@ -260,7 +270,7 @@ impl World {
     }
 
     pub(super) fn give_up_a_job(&mut self) -> Result<(), Violation> {
-        self.peek()?;
+        self.peek(Mutant::CancelsUnread)?;
         if self.open.is_empty() {
             return Ok(());
         }
@@ -355,7 +365,7 @@ impl World {
 
     pub(super) fn fire(&mut self) -> Result<(), Violation> {
         let due = self.is_unattended();
-        self.peek()?;
+        self.peek(Mutant::LooksUnread)?;
         let given_up =
             |process: &Process| process.killed_at.is_some_and(|at| at + PATIENCE <= self.now);
         let given_up = |process: &Process| self.config.killable && given_up(process);
