@@ -1,7 +1,8 @@
 //! How long it takes: races against the clock of a world in which nothing goes wrong.
 //!
-//! Workers take exactly as long as their jobs do, replies are read at once, and the driver is as
-//! late as a timer of one millisecond makes it.
+//! Workers take exactly as long as their jobs do while they have a core; if there are more workers
+//! than cores they take turns. They hold their replies back as real ones do. The driver is as late
+//! as a timer of one millisecond makes it, and reads what is held back whenever it looks.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -12,20 +13,42 @@ use super::super::event::{Action, Event, Reply, Time, WorkerId};
 use super::super::machine::{Config, Scheduler};
 
 const LATE: Duration = Duration::from_millis(1);
+/// A worker writes its replies when the oldest is as old as that, or when there are so many.
+const HELD_FOR: Duration = Duration::from_micros(100);
+const HELD: usize = 256;
+/// For so long a worker has its core while others wait for it.
+const TURN: Duration = Duration::from_millis(3);
 
 struct Runner {
     id: WorkerId,
-    window: VecDeque<usize>,
-    /// When the first of these is done.
-    done_at: Time,
+    /// Answered, and not written.
+    held: VecDeque<usize>,
+    /// When the oldest of these was answered.
+    held_since: Time,
+    /// What it runs, and how much of that is left.
+    current: Option<(usize, Duration)>,
+    /// Not begun; whether what is held back is to be written before.
+    window: VecDeque<(usize, bool)>,
+    has_core: bool,
+    /// It had its core for so long, and others wait.
+    turn: Duration,
+}
+
+impl Runner {
+    fn has_work(&self) -> bool {
+        self.current.is_some() || !self.window.is_empty()
+    }
 }
 
 struct Race<'a> {
     scheduler: Scheduler<u64>,
     jobs: &'a [Duration],
     runners: Vec<Runner>,
+    /// Those that wait for a core.
+    line: VecDeque<usize>,
+    free_cores: usize,
     now: Time,
-    /// When each job was answered.
+    /// When each job was answered, as far as the host knows.
     answered: Vec<Time>,
     assigned: usize,
 }
@@ -33,7 +56,7 @@ struct Race<'a> {
 impl Race<'_> {
     /// All jobs are submitted at once; when was each answered? And how many jobs were handed out,
     /// again and again if they came back.
-    fn run(workers: u32, jobs: &[Duration]) -> (Vec<Duration>, usize) {
+    fn run(workers: u32, cores: usize, jobs: &[Duration]) -> (Vec<Duration>, usize) {
         let config = Config {
             workers,
             window: 512,
@@ -46,9 +69,16 @@ impl Race<'_> {
             seed: 1,
         };
         let now = Time::default();
-        let scheduler = Scheduler::new(config, now);
-        let answered = vec![Time::default(); jobs.len()];
-        let mut race = Race { scheduler, jobs, runners: Vec::new(), now, answered, assigned: 0 };
+        let mut race = Race {
+            scheduler: Scheduler::new(config, now),
+            jobs,
+            runners: Vec::new(),
+            line: VecDeque::new(),
+            free_cores: cores,
+            now,
+            answered: vec![Time::default(); jobs.len()],
+            assigned: 0,
+        };
         race.act();
         for at in 0..race.runners.len() {
             let worker = race.runners[at].id;
@@ -64,29 +94,39 @@ impl Race<'_> {
     }
 
     fn act(&mut self) {
+        let mut recalled = Vec::new();
         while let Some(action) = self.scheduler.poll_action() {
             match action {
-                Action::Launch { worker } => {
-                    let window = VecDeque::new();
-                    self.runners.push(Runner { id: worker, window, done_at: self.now });
-                }
-                Action::Assign { worker, job, .. } => {
+                Action::Launch { worker } => self.runners.push(Runner {
+                    id: worker,
+                    held: VecDeque::new(),
+                    held_since: self.now,
+                    current: None,
+                    window: VecDeque::new(),
+                    has_core: false,
+                    turn: Duration::ZERO,
+                }),
+                Action::Assign { worker, job, prompt, .. } => {
                     self.assigned += 1;
-                    let job = job as usize;
-                    let took = self.jobs[job];
-                    let now = self.now;
-                    let runner = self.runner(worker);
-                    runner.window.push_back(job);
-                    if runner.window.len() == 1 {
-                        runner.done_at = now + took;
+                    let at = self.find(worker);
+                    let waits = self.runners[at].has_work();
+                    self.runners[at].window.push_back((job as usize, prompt));
+                    if !waits && !self.runners[at].has_core {
+                        self.line.push_back(at);
                     }
                 }
-                // Nobody is late to begin.
-                Action::Recall { worker, .. } => {
-                    let runner = self.runner(worker);
-                    runner.window.truncate(1);
-                    let kept = runner.window.len();
-                    self.scheduler.handle_event(self.now, Event::Recalled { worker, kept });
+                Action::Recall { worker, gently } => {
+                    let at = self.find(worker);
+                    let runner = &mut self.runners[at];
+                    let kept = runner.held.len() + usize::from(runner.current.is_some());
+                    let event = if gently && kept == 0 {
+                        Event::NotBegun { worker }
+                    } else {
+                        runner.window.clear();
+                        recalled.push(at);
+                        Event::Recalled { worker, kept }
+                    };
+                    self.scheduler.handle_event(self.now, event);
                 }
                 Action::Resolve { job, .. } => self.answered[job as usize] = self.now,
                 Action::Ask { .. } | Action::Stop { .. } | Action::Kill { .. } => {
@@ -94,71 +134,155 @@ impl Race<'_> {
                 }
             }
         }
+        let runners = &self.runners;
+        self.line.retain(|&at| runners[at].has_work());
+        recalled.into_iter().for_each(|at| self.book(at));
+        self.take_cores();
     }
 
-    fn runner(&mut self, worker: WorkerId) -> &mut Runner {
-        self.runners.iter_mut().find(|runner| runner.id == worker).unwrap()
+    fn find(&self, worker: WorkerId) -> usize {
+        self.runners.iter().position(|runner| runner.id == worker).unwrap()
+    }
+
+    /// Reads what a worker has answered.
+    fn book(&mut self, at: usize) {
+        if self.runners[at].held.is_empty() {
+            return;
+        }
+        let worker = self.runners[at].id;
+        while let Some(job) = self.runners[at].held.pop_front() {
+            let (reply, took) = (Reply::Done, self.jobs[job]);
+            self.scheduler.take_in(self.now, Event::Replied { worker, reply, took });
+        }
+        self.scheduler.conclude(self.now);
+        self.act();
+    }
+
+    /// Whoever waits and finds a core goes on.
+    fn take_cores(&mut self) {
+        while self.free_cores > 0 {
+            let Some(at) = self.line.pop_front() else { return };
+            self.free_cores -= 1;
+            self.runners[at].has_core = true;
+            self.runners[at].turn = Duration::ZERO;
+            self.go_on(at);
+        }
+    }
+
+    /// A worker on its core has nothing that it runs: it begins the next job, or leaves the core.
+    fn go_on(&mut self, at: usize) {
+        if self.runners[at].current.is_some() {
+            return;
+        }
+        let runner = &self.runners[at];
+        let old = runner.held_since + HELD_FOR <= self.now || runner.held.len() >= HELD;
+        if old || runner.window.front().is_none_or(|&(_, prompt)| prompt) {
+            self.book(at);
+        }
+        let runner = &mut self.runners[at];
+        match runner.window.pop_front() {
+            Some((job, _)) => runner.current = Some((job, self.jobs[job])),
+            None => {
+                runner.has_core = false;
+                self.free_cores += 1;
+                self.take_cores();
+            }
+        }
     }
 
     /// The next thing that happens, if anything does.
     fn step(&mut self) -> bool {
-        let due = self.scheduler.poll_timeout().map(|at| at + LATE);
-        let busy = self.runners.iter().filter(|runner| !runner.window.is_empty());
-        let next =
-            busy.min_by_key(|runner| runner.done_at).map(|runner| (runner.done_at, runner.id));
-        match (next, due) {
-            (Some((at, worker)), due) if due.is_none_or(|due| at <= due) => {
-                self.now = at;
-                let jobs = self.jobs;
-                let runner = self.runner(worker);
-                let took = runner.window.pop_front().map(|job| jobs[job]).unwrap();
-                if let Some(&next) = runner.window.front() {
-                    runner.done_at = at + jobs[next];
-                }
-                let reply = Reply::Done;
-                self.scheduler.handle_event(at, Event::Replied { worker, reply, took });
+        let crowded = !self.line.is_empty();
+        let running = self.runners.iter().enumerate().filter(|(_, runner)| runner.has_core);
+        let next = running.map(|(at, runner)| {
+            let left = runner.current.map_or(Duration::ZERO, |(_, left)| left);
+            (if crowded { left.min(TURN.saturating_sub(runner.turn)) } else { left }, at)
+        });
+        let next = next.min().map(|(wait, at)| (self.now + wait, at));
+        let due = self.scheduler.poll_timeout().map(|due| (due + LATE).max(self.now));
+        let (until, at) = match (next, due) {
+            (Some((until, at)), due) if due.is_none_or(|due| until <= due) => (until, Some(at)),
+            (_, Some(due)) => (due, None),
+            (_, None) => return false,
+        };
+        let passed = until.since(self.now);
+        self.now = until;
+        for runner in self.runners.iter_mut().filter(|runner| runner.has_core) {
+            runner.turn += passed;
+            if let Some((_, left)) = &mut runner.current {
+                *left -= passed;
             }
-            (Some(_), Some(due)) => {
-                self.now = self.now.max(due);
-                self.scheduler.handle_timeout(self.now);
-            }
-            _ => return false,
         }
-        self.act();
+        match at {
+            Some(at) => self.come_to_an_end(at),
+            None => {
+                (0..self.runners.len()).for_each(|at| self.book(at));
+                self.scheduler.handle_timeout(self.now);
+                self.act();
+            }
+        }
         true
     }
+
+    /// The job that a worker runs is done, or its turn is over.
+    fn come_to_an_end(&mut self, at: usize) {
+        let runner = &mut self.runners[at];
+        if let Some((job, Duration::ZERO)) = runner.current {
+            runner.current = None;
+            if runner.held.is_empty() {
+                runner.held_since = self.now;
+            }
+            runner.held.push_back(job);
+        }
+        if !self.line.is_empty() && runner.turn >= TURN && runner.has_work() {
+            runner.has_core = false;
+            self.free_cores += 1;
+            self.line.push_back(at);
+            self.take_cores();
+        } else {
+            self.go_on(at);
+        }
+    }
 }
+
+/// Workers and cores: one core each, and eight workers a core.
+const PLACES: &[(u32, usize)] = &[(2, 2), (4, 4), (8, 8), (8, 1), (16, 2)];
 
 #[test]
 fn quick_jobs_among_slow_ones_are_shared_out_well() {
     let (quick, slow) = (Duration::from_micros(5), Duration::from_millis(5));
-    for workers in [2, 4] {
+    for &(workers, cores) in PLACES {
         let jobs: Vec<_> = (0..20_000).map(|n| if n % 100 == 57 { slow } else { quick }).collect();
-        let ideal = jobs.iter().sum::<Duration>() / workers;
-        let (answered, assigned) = Race::run(workers, &jobs);
+        let ideal = jobs.iter().sum::<Duration>() / cores as u32;
+        let (answered, assigned) = Race::run(workers, cores, &jobs);
         let took = answered.into_iter().max().unwrap();
-        println!("{workers} workers: {took:?}, ideal {ideal:?}, {assigned} times handed out");
-        assert!(took < ideal.mul_f64(1.1), "{took:?}, and not {ideal:?}");
-        assert!(assigned < 3 * jobs.len(), "{assigned} times handed out");
+        let place = format!("{workers} workers on {cores} cores");
+        println!("{place}: {took:?}, ideal {ideal:?}, {assigned} times handed out");
+        assert!(took < ideal.mul_f64(1.1), "{place}: {took:?}, and not {ideal:?}");
+        assert!(assigned < 3 * jobs.len(), "{place}: {assigned} times handed out");
     }
 }
 
 #[test]
 fn nobody_waits_for_long_behind_a_job_that_takes_long() {
     let (quick, slow) = (Duration::from_micros(1), Duration::from_millis(300));
-    for at in [0, 1, 7, 200, 399] {
-        let jobs: Vec<_> = (0..400).map(|n| if n == at { slow } else { quick }).collect();
-        let (answered, _) = Race::run(2, &jobs);
-        let neighbours = answered.iter().enumerate().filter(|&(n, _)| n != at);
-        let last = neighbours.map(|(_, at)| *at).max().unwrap();
-        assert!(last < Duration::from_millis(10), "job {at}: its neighbours take {last:?}");
+    for &(workers, cores) in PLACES {
+        for at in [0, 1, 7, 200, 399] {
+            let jobs: Vec<_> = (0..400).map(|n| if n == at { slow } else { quick }).collect();
+            let (answered, _) = Race::run(workers, cores, &jobs);
+            let neighbours = answered.iter().enumerate().filter(|&(n, _)| n != at);
+            let last = neighbours.map(|(_, at)| *at).max().unwrap();
+            println!("{workers} workers on {cores} cores, job {at} is slow: {last:?}");
+            let place = format!("{workers} workers on {cores} cores, job {at} is slow");
+            assert!(last < Duration::from_millis(10), "{place}: its neighbours take {last:?}");
+        }
     }
 }
 
 #[test]
 fn a_worker_is_given_little_at_a_time_of_jobs_nobody_knows() {
     let jobs = vec![Duration::from_millis(1); 100];
-    let (answered, assigned) = Race::run(4, &jobs);
+    let (answered, assigned) = Race::run(4, 4, &jobs);
     assert_eq!(assigned, jobs.len());
     assert_eq!(answered.into_iter().max().unwrap(), Duration::from_millis(25));
 }
