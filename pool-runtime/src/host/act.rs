@@ -124,8 +124,9 @@ impl Core {
             }
             News::Gone(gone) => self.gone(around, gone, after),
             News::Reaped => self.unreaped = self.unreaped.saturating_sub(1),
+            // Whoever is hungry is fed after all news.
+            News::Pushed => around.look_is_due.store(false, Ordering::SeqCst),
             News::Look => {
-                around.look_is_due.store(false, Ordering::SeqCst);
                 self.peek_at_all(around, after);
                 self.scheduler.handle_timeout(self.now);
                 self.act(around, &mut cause, after);

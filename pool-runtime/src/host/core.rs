@@ -176,7 +176,7 @@ impl Host {
     /// A queue has new jobs.
     pub(crate) fn look(&self) {
         if !self.is_foreign() && !self.around.look_is_due.swap(true, Ordering::SeqCst) {
-            self.enter(News::Look);
+            self.enter(News::Pushed);
         }
     }
 

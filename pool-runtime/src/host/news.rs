@@ -81,7 +81,10 @@ pub(super) enum News {
     OverMemory(Arc<Link>, u64),
     /// A worker that was launched is gone from the system too.
     Reaped,
-    /// Time has passed, or a queue has new jobs.
+    /// A queue has new jobs.
+    Pushed,
+    /// Time has passed. By the driver only: while it is held up replies lie unread, and nobody is to
+    /// be blamed for them.
     Look,
     Close,
     Shutdown,

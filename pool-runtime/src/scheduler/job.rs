@@ -268,6 +268,7 @@ impl<T> Jobs<T> {
     }
 
     /// Forgets the job and gives back what it carried.
+    #[inline]
     pub(super) fn remove(&mut self, index: u32) -> Option<Leaving<T>> {
         let next = self.unused;
         let job = &mut self[index];
