@@ -1,7 +1,7 @@
 //! The flight recorder: words of memory that host and worker both see.
 //!
 //! ```text
-//!    0  next      seq of the next job that nobody has claimed
+//!    0  next      seq of the next job that nobody has claimed: recorder/claims.rs
 //!   64  cancel    seq + 1 of the job that is asked to stop
 //!  128  reserved  \ of the ring of replies: recorder/ring.rs
 //!  192  committed /
@@ -12,11 +12,6 @@
 //! 4032  log level the most detailed one that the host would take, zero for none
 //! 4096  the ring, 64 KiB
 //! ```
-//!
-//! A job is *claimed* when the worker moves `next` past it, and *recalled* when the host moves
-//! `next` past everything it has sent. Both are one compare-and-swap on one word: exactly one of
-//! them wins, at any moment, without the other side's help, and what the word says after a death
-//! is the truth about what was started.
 //!
 //! The worker can write anything here, hence the host believes nothing: numbers are clamped to
 //! what was sent, and no number leads to an access out of bounds.
@@ -29,20 +24,21 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use crate::os::{Handle, Mapping};
 
+mod claims;
+mod memory;
+#[cfg(test)]
+mod model;
 mod ring;
 mod slot;
 
 pub(crate) use slot::{Report, Reported};
 
-const NEXT: usize = 0;
 const CANCEL: usize = 64;
 const FAREWELL: usize = 256;
 const LOG_LEVEL: usize = 4032;
 const RING: usize = 4096;
 const RING_LEN: usize = 64 * 1024;
 const LEN: usize = RING + RING_LEN;
-/// Tries of one recall: more than there are jobs in a window.
-const RECALLS: usize = 10_000;
 
 /// Why a worker left without being told to, where its exit code alone would not say.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,35 +72,6 @@ impl Recorder {
     /// The worker opens the one it was given.
     pub(crate) fn open(file: &Handle) -> io::Result<Recorder> {
         Mapping::open(file, LEN).map(Recorder)
-    }
-
-    /// Worker: true if job `seq` is this worker's for good, false if the host took it back.
-    pub(crate) fn claim(&self, seq: u64) -> bool {
-        let next = self.word(NEXT);
-        next.compare_exchange(seq, seq + 1, Ordering::AcqRel, Ordering::Acquire).is_ok()
-    }
-
-    /// Host: takes back every job below `sent` that is not claimed. Returns the seq of the first
-    /// one that came back, `sent` if none did; `None` if the worker changes the word more often
-    /// than it can have claimed a job.
-    pub(crate) fn recall(&self, sent: u64) -> Option<u64> {
-        let word = self.word(NEXT);
-        let mut next = word.load(Ordering::Acquire);
-        for _ in 0..RECALLS {
-            if next >= sent {
-                return Some(sent);
-            }
-            match word.compare_exchange(next, sent, Ordering::AcqRel, Ordering::Acquire) {
-                Ok(_) => return Some(next),
-                Err(now) => next = now,
-            }
-        }
-        None
-    }
-
-    /// Host: the seq of the first job that was never claimed.
-    pub(crate) fn next(&self) -> u64 {
-        self.word(NEXT).load(Ordering::Acquire)
     }
 
     /// Host: asks job `seq` to stop.
@@ -164,26 +131,13 @@ impl Recorder {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
-
+    use super::memory::{Memory, Place};
     use super::*;
 
     fn both_sides() -> (Recorder, Recorder) {
         let (host, file) = Recorder::create().unwrap();
         let worker = Recorder::open(&file).unwrap();
         (host, worker)
-    }
-
-    #[test]
-    fn a_job_is_claimed_or_recalled() {
-        let (host, worker) = both_sides();
-        assert!(worker.claim(0));
-        assert!(!worker.claim(0));
-        assert_eq!(host.recall(3), Some(1));
-        assert!(!worker.claim(1) && !worker.claim(2));
-        assert!(worker.claim(3));
-        assert_eq!(host.recall(4), Some(4));
-        assert_eq!(host.next(), 4);
     }
 
     #[test]
@@ -197,7 +151,7 @@ mod tests {
     #[test]
     fn rubbish_in_the_words_does_no_harm() {
         let (host, worker) = both_sides();
-        worker.word(NEXT).store(u64::MAX, Ordering::Release);
+        worker.store(Place::Next, u64::MAX, Ordering::Release);
         assert_eq!(host.recall(5), Some(5));
         worker.word(CANCEL).store(7, Ordering::Release);
         assert!(!worker.is_asked(0));
@@ -205,22 +159,6 @@ mod tests {
         assert_eq!(host.farewell(), None);
         worker.say_farewell(Farewell::ChannelLost);
         assert_eq!(host.farewell(), Some(Farewell::ChannelLost));
-    }
-
-    #[test]
-    fn claim_and_recall_at_once_never_both_win() {
-        let (host, worker) = both_sides();
-        let mut sent = 0;
-        for _ in 0..20_000 {
-            let first = sent;
-            sent += 2;
-            let (claimed, came_back) = thread::scope(|scope| {
-                let claims = scope.spawn(|| (first..sent).filter(|&seq| worker.claim(seq)).count());
-                let came_back = sent - host.recall(sent).unwrap();
-                (claims.join().unwrap() as u64, came_back)
-            });
-            assert_eq!(claimed + came_back, 2);
-        }
     }
 
     #[cfg(target_os = "linux")]

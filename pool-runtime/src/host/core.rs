@@ -8,7 +8,8 @@
 //! 3. Under the lock nothing of a user's runs: wakers are woken and values are dropped after it,
 //!    by [`After`].
 //!
-//! This is the only file that calls the scheduler.
+//! This is the only file that calls the scheduler. `core/model.rs` follows the way in and out, step
+//! by step, and tries every order of events: whoever changes one changes the other.
 
 use std::collections::VecDeque;
 use std::fmt;
@@ -496,6 +497,8 @@ impl fmt::Debug for Host {
     }
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;

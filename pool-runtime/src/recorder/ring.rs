@@ -20,34 +20,12 @@
 //! 3. The worker overwrites only what it has written to the channel: what a peek finds gone is
 //!    on its way there.
 
-use std::sync::atomic::{Ordering, fence};
+use std::sync::atomic::Ordering;
 
-use super::{RING_LEN, Recorder};
+use super::Recorder;
+use super::memory::{Memory, Place};
 
-const RESERVED: usize = 128;
-const COMMITTED: usize = 192;
-const WATCHED: usize = 1472;
-const SEEN: usize = 1536;
 const WORD: usize = 8;
-
-/// A word that the ring's two sides share.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Place {
-    Reserved,
-    Committed,
-    /// The n-th of the ring itself.
-    Ring(usize),
-}
-
-/// Memory that both sides see: the recorder, or a model of it.
-pub(super) trait Memory {
-    /// Bytes of the ring.
-    const LEN: u64;
-
-    fn load(&self, place: Place, order: Ordering) -> u64;
-    fn store(&self, place: Place, value: u64, order: Ordering);
-    fn fence(&self, order: Ordering);
-}
 
 /// The number of the word that offset `at` lies in.
 fn word_of<M: Memory>(at: u64) -> usize {
@@ -87,28 +65,26 @@ pub(super) fn peek<M: Memory>(memory: &M, from: u64) -> Option<Vec<u8>> {
     (reserved.wrapping_sub(from) <= M::LEN).then_some(bytes)
 }
 
-impl Memory for Recorder {
-    const LEN: u64 = RING_LEN as u64;
+/// Host: see [`Recorder::see`].
+pub(super) fn see<M: Memory>(memory: &M, to: u64) {
+    memory.store(Place::Seen, to, Ordering::Release);
+}
 
-    fn load(&self, place: Place, order: Ordering) -> u64 {
-        match place {
-            Place::Reserved => self.word(RESERVED).load(order),
-            Place::Committed => self.word(COMMITTED).load(order),
-            Place::Ring(n) => self.ring_word(n).load(order),
-        }
-    }
+/// Worker: see [`Recorder::is_seen`].
+pub(super) fn is_seen<M: Memory>(memory: &M, to: u64) -> bool {
+    memory.load(Place::Seen, Ordering::Acquire) >= to
+}
 
-    fn store(&self, place: Place, value: u64, order: Ordering) {
-        match place {
-            Place::Reserved => self.word(RESERVED).store(value, order),
-            Place::Committed => self.word(COMMITTED).store(value, order),
-            Place::Ring(n) => self.ring_word(n).store(value, order),
-        }
-    }
+/// Host: see [`Recorder::watch`].
+pub(super) fn watch<M: Memory>(memory: &M, watches: bool) {
+    memory.store(Place::Watched, u64::from(watches), Ordering::SeqCst);
+    memory.fence(Ordering::SeqCst);
+}
 
-    fn fence(&self, order: Ordering) {
-        fence(order);
-    }
+/// Worker: see [`Recorder::is_watched`].
+pub(super) fn is_watched<M: Memory>(memory: &M) -> bool {
+    memory.fence(Ordering::SeqCst);
+    memory.load(Place::Watched, Ordering::SeqCst) != 0
 }
 
 impl Recorder {
@@ -125,30 +101,28 @@ impl Recorder {
 
     /// Host: whether there may be something beyond offset `from`.
     pub(crate) fn has_news(&self, from: u64) -> bool {
-        self.word(COMMITTED).load(Ordering::Acquire) > from
+        self.load(Place::Committed, Ordering::Acquire) > from
     }
 
     /// Host: everything below offset `to` is booked.
     pub(crate) fn see(&self, to: u64) {
-        self.word(SEEN).store(to, Ordering::Release);
+        see(self, to);
     }
 
     /// Worker: whether everything below offset `to` was booked without the channel.
     pub(crate) fn is_seen(&self, to: u64) -> bool {
-        self.word(SEEN).load(Ordering::Acquire) >= to
+        is_seen(self, to)
     }
 
     /// Host: says that it looks into the ring over and over from here on, or that it has ceased
     /// to. After that it has to look once more: the worker may have seen the old word.
     pub(crate) fn watch(&self, watches: bool) {
-        self.word(WATCHED).store(u64::from(watches), Ordering::SeqCst);
-        fence(Ordering::SeqCst);
+        watch(self, watches);
     }
 
     /// Worker, after it has put something: whether the host comes to look.
     pub(crate) fn is_watched(&self) -> bool {
-        fence(Ordering::SeqCst);
-        self.word(WATCHED).load(Ordering::SeqCst) != 0
+        is_watched(self)
     }
 }
 
@@ -157,6 +131,7 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::thread;
 
+    use super::super::RING_LEN;
     use super::*;
 
     fn both_sides() -> (Recorder, Recorder) {
@@ -196,10 +171,10 @@ mod tests {
     fn rubbish_in_its_words_does_no_harm() {
         let (host, worker) = both_sides();
         for committed in [u64::MAX, RING_LEN as u64 + 1, 7, 12, 1 << 40] {
-            worker.word(COMMITTED).store(committed, Ordering::Release);
+            worker.store(Place::Committed, committed, Ordering::Release);
             for from in [0, 8, RING_LEN as u64, 1 << 40] {
                 for reserved in [0, committed, u64::MAX] {
-                    worker.word(RESERVED).store(reserved, Ordering::Release);
+                    worker.store(Place::Reserved, reserved, Ordering::Release);
                     let copy = host.peek(from);
                     assert!(copy.is_none_or(|copy| copy.len() <= RING_LEN));
                 }
@@ -233,7 +208,7 @@ mod tests {
                 }
                 let Some(bytes) = host.peek(from) else {
                     // A full round behind: begin where the writer is now.
-                    from = host.word(COMMITTED).load(Ordering::Acquire);
+                    from = host.load(Place::Committed, Ordering::Acquire);
                     continue;
                 };
                 let mut at = from;

@@ -1,0 +1,344 @@
+//! The way in, in every order of events that memory allows: when everybody has gone, no news is
+//! left in the inbox unless the driver's bell was rung.
+//!
+//! This follows `core.rs` step by step, under the same names, with the same order of atomics and
+//! fences; whoever changes one changes the other. What is behind the lock is a list of the news
+//! that were fed. A bell is heard by a driver that comes when the others have gone.
+//!
+//! The lock is a word here and not loom's mutex, which does not try what happens if somebody tries
+//! to lock between a lock and its unlock. Loom takes `SeqCst` at a load or a store for no more
+//! than `AcqRel`, so what holds here holds by the fences alone.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex as Plain, atomic};
+
+use loom::model::Builder;
+use loom::sync::Mutex;
+use loom::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use loom::thread;
+
+/// So few that a grant is used up.
+const COMBINE: usize = 1;
+const DRIVER_COMBINE: usize = 1;
+
+/// What is wrong with it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Flaw {
+    Nothing,
+    NoFenceAfterPost,
+    NoFenceAfterUnlock,
+    /// Whoever unlocks does not look at the inbox again.
+    NoLookAfterUnlock,
+    /// Whoever has posted does not try to lock again.
+    NoTryAfterPost,
+    /// Whoever has only looked at the core does not see to the inbox.
+    NoCatchingUp,
+    /// A grant that is used up rings no bell.
+    NoBell,
+    /// The driver says that it waits until it has done everything.
+    WaitsForEver,
+}
+
+type News = u32;
+
+struct Host {
+    is_locked: AtomicBool,
+    /// Behind the lock.
+    fed: Plain<Vec<News>>,
+    inbox: Mutex<VecDeque<News>>,
+    mail: AtomicUsize,
+    driver_waiting: AtomicBool,
+    bell: atomic::AtomicBool,
+    /// There is no driver any more.
+    rest: bool,
+    flaw: Flaw,
+}
+
+/// Has the lock.
+struct Inner<'a>(&'a Host);
+
+impl Drop for Inner<'_> {
+    fn drop(&mut self) {
+        self.0.is_locked.store(false, Ordering::Release);
+    }
+}
+
+impl Host {
+    fn new(flaw: Flaw, rest: bool) -> Arc<Host> {
+        Arc::new(Host {
+            is_locked: AtomicBool::new(false),
+            fed: Plain::default(),
+            inbox: Mutex::default(),
+            mail: AtomicUsize::new(0),
+            driver_waiting: AtomicBool::new(false),
+            bell: atomic::AtomicBool::new(false),
+            rest,
+            flaw,
+        })
+    }
+
+    fn enter(&self, news: News) {
+        match self.try_lock() {
+            Some(inner) => self.work(inner, Some(news)),
+            None => {
+                self.post(news);
+                self.fence_unless(Flaw::NoFenceAfterPost);
+                if self.flaw == Flaw::NoTryAfterPost {
+                    return;
+                }
+                if !self.driver_waiting.load(Ordering::SeqCst) {
+                    if let Some(inner) = self.try_lock() {
+                        self.work(inner, None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn drive(&self, news: Option<News>) {
+        let mut news = news;
+        loop {
+            self.driver_waiting.store(true, Ordering::SeqCst);
+            let inner = self.lock();
+            if self.flaw != Flaw::WaitsForEver {
+                self.driver_waiting.store(false, Ordering::SeqCst);
+            }
+            let grant = self.drain(&inner, DRIVER_COMBINE);
+            if let Some(news) = news.take() {
+                self.feed(&inner, news);
+            }
+            self.leave(inner);
+            if self.mail.load(Ordering::SeqCst) == 0 {
+                break;
+            }
+            if grant == 0 {
+                self.ring();
+                break;
+            }
+        }
+        self.driver_waiting.store(false, Ordering::SeqCst);
+    }
+
+    fn work<'a>(&'a self, inner: Inner<'a>, news: Option<News>) {
+        let mut inner = inner;
+        let mut news = news;
+        let mut grant = COMBINE;
+        loop {
+            grant = self.drain(&inner, grant);
+            match news.take() {
+                Some(news) if grant > 0 || self.mail.load(Ordering::SeqCst) == 0 => {
+                    self.feed(&inner, news);
+                }
+                Some(news) => self.post(news),
+                None => {}
+            }
+            self.leave(inner);
+            if self.flaw == Flaw::NoLookAfterUnlock || self.mail.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            if self.rest {
+                grant = COMBINE;
+            } else if grant == 0 || self.driver_waiting.load(Ordering::SeqCst) {
+                self.ring();
+                return;
+            }
+            match self.try_lock() {
+                Some(again) => inner = again,
+                None => return,
+            }
+        }
+    }
+
+    fn look_at(&self) {
+        drop(self.lock());
+        if self.flaw != Flaw::NoCatchingUp {
+            self.catch_up();
+        }
+    }
+
+    fn catch_up(&self) {
+        self.fence_unless(Flaw::NoFenceAfterUnlock);
+        if self.mail.load(Ordering::SeqCst) == 0 || self.driver_waiting.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(inner) = self.try_lock() {
+            self.work(inner, None);
+        }
+    }
+
+    fn leave(&self, inner: Inner<'_>) {
+        drop(inner);
+        self.fence_unless(Flaw::NoFenceAfterUnlock);
+    }
+
+    fn drain(&self, inner: &Inner<'_>, mut grant: usize) -> usize {
+        while grant > 0 {
+            let mut inbox = self.inbox.lock().unwrap();
+            let Some(news) = inbox.pop_front() else { break };
+            self.mail.store(inbox.len(), Ordering::SeqCst);
+            drop(inbox);
+            self.feed(inner, news);
+            grant -= 1;
+        }
+        grant
+    }
+
+    fn feed(&self, _: &Inner<'_>, news: News) {
+        self.fed.lock().unwrap().push(news);
+    }
+
+    fn post(&self, news: News) {
+        let mut inbox = self.inbox.lock().unwrap();
+        inbox.push_back(news);
+        self.mail.store(inbox.len(), Ordering::SeqCst);
+    }
+
+    fn ring(&self) {
+        if self.flaw != Flaw::NoBell {
+            self.bell.store(true, atomic::Ordering::SeqCst);
+        }
+    }
+
+    fn try_lock(&self) -> Option<Inner<'_>> {
+        let (free, held) = (false, true);
+        let word = &self.is_locked;
+        let taken = word.compare_exchange(free, held, Ordering::Acquire, Ordering::Relaxed);
+        taken.ok().map(|_| Inner(self))
+    }
+
+    fn lock(&self) -> Inner<'_> {
+        loop {
+            match self.try_lock() {
+                Some(inner) => return inner,
+                None => thread::yield_now(),
+            }
+        }
+    }
+
+    fn fence_unless(&self, flaw: Flaw) {
+        if self.flaw != flaw {
+            fence(Ordering::SeqCst);
+        }
+    }
+
+    /// Everybody has gone: the driver comes if its bell was rung.
+    fn assert_nothing_is_left(&self, news: &[News]) {
+        while !self.rest && self.bell.swap(false, atomic::Ordering::SeqCst) {
+            self.drive(None);
+        }
+        let mut fed = self.fed.lock().unwrap().clone();
+        fed.sort_unstable();
+        assert_eq!(fed, news, "news are left behind");
+    }
+}
+
+/// What a thread does.
+type Deed = fn(&Host);
+
+/// Runs the deeds at once, the last one on the model's own thread, with at most `switches` moments
+/// at which a thread is made to wait though it could go on.
+fn all_at_once(
+    flaw: Flaw,
+    rest: bool,
+    switches: usize,
+    deeds: &'static [Deed],
+    news: &'static [News],
+) {
+    let mut model = Builder::new();
+    model.preemption_bound = Some(switches);
+    model.check(move || {
+        let host = Host::new(flaw, rest);
+        let (last, others) = deeds.split_last().unwrap();
+        let spawn = |deed: &Deed| {
+            let (host, deed) = (host.clone(), *deed);
+            thread::spawn(move || deed(&host))
+        };
+        let threads: Vec<_> = others.iter().map(spawn).collect();
+        last(&host);
+        for thread in threads {
+            thread.join().unwrap();
+        }
+        host.assert_nothing_is_left(news);
+    });
+}
+
+/// Two threads that submit, and the driver.
+fn submit_and_drive(flaw: Flaw) {
+    let deeds: &[Deed] = &[|host| host.enter(1), |host| host.enter(2), |host| host.drive(Some(3))];
+    all_at_once(flaw, false, 3, deeds, &[1, 2, 3]);
+}
+
+/// Two threads that submit, one of them twice.
+fn submit(flaw: Flaw, rest: bool) {
+    let deeds: &[Deed] = &[
+        |host| host.enter(1),
+        |host| {
+            host.enter(2);
+            host.enter(3);
+        },
+    ];
+    all_at_once(flaw, rest, 5, deeds, &[1, 2, 3]);
+}
+
+/// One that submits, and one that takes a picture.
+fn submit_and_look(flaw: Flaw) {
+    all_at_once(flaw, false, usize::from(u8::MAX), &[|host| host.enter(1), Host::look_at], &[1]);
+}
+
+#[test]
+fn no_news_is_left_behind_by_two_who_submit_and_the_driver() {
+    submit_and_drive(Flaw::Nothing);
+}
+
+#[test]
+fn no_news_is_left_behind_by_those_who_submit_or_look() {
+    submit(Flaw::Nothing, false);
+    submit_and_look(Flaw::Nothing);
+}
+
+#[test]
+fn a_pool_at_rest_needs_no_driver() {
+    submit(Flaw::Nothing, true);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn whoever_unlocks_looks_again() {
+    submit(Flaw::NoLookAfterUnlock, false);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn whoever_posts_tries_again() {
+    submit(Flaw::NoTryAfterPost, false);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn there_is_a_fence_behind_the_post() {
+    submit(Flaw::NoFenceAfterPost, false);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn there_is_a_fence_behind_the_unlock() {
+    submit(Flaw::NoFenceAfterUnlock, false);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn whoever_only_looked_catches_up() {
+    submit_and_look(Flaw::NoCatchingUp);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn what_is_left_to_the_driver_rings_its_bell() {
+    submit_and_drive(Flaw::NoBell);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn the_driver_waits_no_longer_once_it_has_the_lock() {
+    submit_and_drive(Flaw::WaitsForEver);
+}
