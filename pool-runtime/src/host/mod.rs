@@ -18,6 +18,7 @@ mod core;
 mod driver;
 mod help;
 mod hub;
+mod large;
 mod latch;
 mod launch;
 mod ledger;

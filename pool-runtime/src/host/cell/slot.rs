@@ -86,16 +86,26 @@ pub(super) struct Rare {
 
 /// What a cell no longer needs; to be dropped outside of any lock.
 pub(crate) struct Leftover {
-    _content: Content,
+    content: Content,
     _place: Place,
     _span: JobSpan,
 }
 
 impl Leftover {
+    /// Its arguments, if they are so large that it takes a while to free them.
+    pub(in crate::host) fn take_large(&mut self, large: usize) -> Option<Vec<u8>> {
+        match &mut self.content {
+            Content::Arguments(Payload::Large(bytes)) if bytes.len() >= large => {
+                Arc::into_inner(std::mem::take(bytes))
+            }
+            Content::Arguments(_) | Content::Outcome(_) | Content::Taken => None,
+        }
+    }
+
     /// What came too late.
     fn of(outcome: Outcome) -> Leftover {
         let (_place, _span) = (Place::Nowhere, JobSpan::default());
-        Leftover { _content: Content::Outcome(outcome), _place, _span }
+        Leftover { content: Content::Outcome(outcome), _place, _span }
     }
 }
 
@@ -220,7 +230,7 @@ impl Slot {
         } else if matches!(content, Content::Arguments(Payload::Small { .. })) {
             return Ok(None);
         }
-        Ok(Some(Leftover { _content: content, _place: place, _span: span }))
+        Ok(Some(Leftover { content, _place: place, _span: span }))
     }
 
     /// The outcome, once.

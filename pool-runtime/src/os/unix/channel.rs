@@ -17,6 +17,7 @@ use tokio::io::Interest;
 use tokio::io::unix::{AsyncFd, AsyncFdReadyGuard};
 
 use super::Handle;
+use super::pages::want_huge;
 use crate::wire::{Source, WELCOME_LEN};
 
 /// What a channel holds in each direction: the reader has something to do while the writer waits
@@ -24,10 +25,6 @@ use crate::wire::{Source, WELCOME_LEN};
 const CHANNEL_ROOM: usize = 1 << 20;
 /// What the host reads at once.
 const READ_GRANT: usize = 256 * 1024;
-/// From so many bytes on a buffer is worth huge pages: where nothing is said, a large payload spends
-/// more time on page faults than on being copied.
-const WORTH_ADVICE: usize = 4 << 20;
-
 /// Two sockets that speak with each other.
 fn sockets() -> io::Result<(UnixStream, UnixStream)> {
     let ends = UnixStream::pair()?;
@@ -143,28 +140,6 @@ fn fill(
     }
 }
 
-/// Asks for huge pages behind the spare capacity of a large buffer.
-#[cfg(target_os = "linux")]
-fn advise(buffer: &mut Vec<u8>) {
-    let spare = buffer.spare_capacity_mut();
-    if spare.len() < WORTH_ADVICE {
-        return;
-    }
-    // As long as the longest of any system, hence whole pages everywhere.
-    const PAGE: usize = 64 * 1024;
-    let skipped = spare.as_ptr().align_offset(PAGE).min(spare.len());
-    let pages = &mut spare[skipped..];
-    let len = pages.len() / PAGE * PAGE;
-    // SAFETY: these are whole pages of memory that is the buffer's own; advice changes none of it.
-    // A kernel that has no huge pages says so, and that is all.
-    let _ = unsafe {
-        rustix::mm::madvise(pages.as_mut_ptr().cast(), len, rustix::mm::Advice::LinuxHugepage)
-    };
-}
-
-#[cfg(not(target_os = "linux"))]
-fn advise(_: &mut Vec<u8>) {}
-
 /// The worker's end: blocking.
 #[derive(Debug)]
 pub(crate) struct ChannelEnd(pub(super) Stream);
@@ -226,7 +201,7 @@ impl Source for &ChannelEnd {
     }
 
     fn has_grown(&mut self, buffer: &mut Vec<u8>) {
-        advise(buffer);
+        want_huge(buffer);
     }
 }
 
@@ -239,7 +214,7 @@ impl Source for WithoutWaiting<'_> {
     }
 
     fn has_grown(&mut self, buffer: &mut Vec<u8>) {
-        advise(buffer);
+        want_huge(buffer);
     }
 }
 
@@ -353,7 +328,7 @@ impl Source for &HostEnd {
     }
 
     fn has_grown(&mut self, buffer: &mut Vec<u8>) {
-        advise(buffer);
+        want_huge(buffer);
     }
 }
 

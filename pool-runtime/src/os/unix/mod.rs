@@ -5,6 +5,7 @@ mod channel;
 mod forks;
 mod mapping;
 mod memory;
+mod pages;
 mod pipe;
 mod process;
 mod worker;
@@ -13,6 +14,7 @@ pub(crate) use adopt::{Adopted, Adoption, adopt, forget_environment, is_privileg
 pub(crate) use channel::{ChannelEnd, HostEnd, WithoutWaiting, local_channel};
 pub(crate) use forks::fork_depth;
 pub(crate) use mapping::Mapping;
+pub(crate) use pages::give_back;
 pub(crate) use pipe::{PipeEnd, output_pipe};
 pub(crate) use process::{Process, own_executable, own_stdout, spawn};
 pub(crate) use worker::{
