@@ -162,9 +162,7 @@ impl Host {
     /// Hands in one of several, which enter together at [`catch_up`](Self::catch_up), or
     /// before that if it takes a while.
     pub(crate) fn submit_behind(&self, cell: Arc<Cell>) {
-        let is_first = self.mail.load(Ordering::SeqCst) == 0;
-        self.post(News::Submit(cell));
-        if is_first {
+        if self.post(News::Submit(cell)) {
             self.bell.notify_one();
         }
         fence(Ordering::SeqCst);
@@ -359,7 +357,7 @@ impl Host {
                 Some(news) if grant > 0 || self.mail.load(Ordering::SeqCst) == 0 => {
                     self.feed(&mut inner, news, after);
                 }
-                Some(news) => self.post(news),
+                Some(news) => _ = self.post(news),
                 None => {}
             }
             self.leave(inner, false, after);
@@ -446,11 +444,14 @@ impl Host {
         inner.core.feed_hungry(&self.around, after);
     }
 
-    fn post(&self, news: News) {
+    /// True if the inbox was empty: whoever posted what lies there already has seen to it that
+    /// somebody comes.
+    fn post(&self, news: News) -> bool {
         let mut inbox = self.inbox();
         inbox.jobs += u64::from(matches!(news, News::Submit(_)));
         inbox.news.push_back(news);
         self.mail.store(inbox.news.len(), Ordering::SeqCst);
+        inbox.news.len() == 1
     }
 
     fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {

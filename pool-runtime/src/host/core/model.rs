@@ -35,6 +35,8 @@ enum Flaw {
     NoCatchingUp,
     /// A grant that is used up rings no bell.
     NoBell,
+    /// Whoever only posts rings the bell if the inbox was empty a moment before.
+    FirstBeforePost,
     /// The driver says that it waits until it has done everything.
     WaitsForEver,
 }
@@ -95,6 +97,23 @@ impl Host {
         }
     }
 
+    fn submit_behind(&self, news: News) {
+        let is_first = if self.flaw == Flaw::FirstBeforePost {
+            let was_empty = self.mail.load(Ordering::SeqCst) == 0;
+            self.post(news);
+            was_empty
+        } else {
+            self.post(news)
+        };
+        if is_first {
+            self.ring();
+        }
+        self.fence_unless(Flaw::NoFenceAfterPost);
+        if self.rest {
+            self.catch_up();
+        }
+    }
+
     fn drive(&self, news: Option<News>) {
         let mut news = news;
         loop {
@@ -129,7 +148,7 @@ impl Host {
                 Some(news) if grant > 0 || self.mail.load(Ordering::SeqCst) == 0 => {
                     self.feed(&inner, news);
                 }
-                Some(news) => self.post(news),
+                Some(news) => _ = self.post(news),
                 None => {}
             }
             self.leave(inner);
@@ -187,10 +206,11 @@ impl Host {
         self.fed.lock().unwrap().push(news);
     }
 
-    fn post(&self, news: News) {
+    fn post(&self, news: News) -> bool {
         let mut inbox = self.inbox.lock().unwrap();
         inbox.push_back(news);
         self.mail.store(inbox.len(), Ordering::SeqCst);
+        inbox.len() == 1
     }
 
     fn ring(&self) {
@@ -285,6 +305,13 @@ fn submit_and_look(flaw: Flaw) {
     all_at_once(flaw, false, usize::from(u8::MAX), &[|host| host.enter(1), Host::look_at], &[1]);
 }
 
+/// Two that submit, and one that leaves its job to whoever comes next.
+fn submit_and_leave(flaw: Flaw, rest: bool) {
+    let deeds: &[Deed] =
+        &[|host| host.enter(1), |host| host.enter(2), |host| host.submit_behind(3)];
+    all_at_once(flaw, rest, 3, deeds, &[1, 2, 3]);
+}
+
 #[test]
 fn no_news_is_left_behind_by_two_who_submit_and_the_driver() {
     submit_and_drive(Flaw::Nothing);
@@ -294,11 +321,19 @@ fn no_news_is_left_behind_by_two_who_submit_and_the_driver() {
 fn no_news_is_left_behind_by_those_who_submit_or_look() {
     submit(Flaw::Nothing, false);
     submit_and_look(Flaw::Nothing);
+    submit_and_leave(Flaw::Nothing, false);
 }
 
 #[test]
 fn a_pool_at_rest_needs_no_driver() {
     submit(Flaw::Nothing, true);
+    submit_and_leave(Flaw::Nothing, true);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn whether_the_inbox_was_empty_is_seen_under_its_lock() {
+    submit_and_leave(Flaw::FirstBeforePost, false);
 }
 
 #[test]
