@@ -146,12 +146,16 @@ impl Core {
 
     /// Writes what was put into out-buffers: once for all that was fed. A submitter leaves it until
     /// it is worth a write, or a worker needs it; the driver leaves nothing.
-    pub(super) fn flush(&mut self, is_driver: bool) {
+    pub(super) fn flush(&mut self, is_driver: bool, after: &mut After) {
         if is_driver {
-            self.unflushed.drain(..).for_each(|link| link.flush(self.now));
+            self.unflushed.drain(..).for_each(|link| link.flush());
         } else {
             let (seats, now) = (&self.seats, self.now);
-            self.unflushed.retain(|link| !link.flush_if_due(seats.awaited(link.worker), now));
+            self.unflushed.retain(|link| {
+                let is_due = link.is_due(seats.awaited(link.worker), now);
+                after.writes.extend(is_due.then(|| link.clone()));
+                !is_due
+            });
         }
     }
 
@@ -322,7 +326,7 @@ impl Core {
                 }
                 Action::Stop { worker } => {
                     if let Some(link) = self.seats.get(worker).and_then(|s| s.live_link()) {
-                        link.stop(self.now);
+                        link.stop();
                     }
                 }
                 Action::Kill { worker } => {

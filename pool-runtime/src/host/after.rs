@@ -9,6 +9,7 @@ use std::task::Waker;
 
 use super::backlog::{Backlog, Share};
 use super::cell::{Cell, Leftover, Manner};
+use super::link::Link;
 use super::room::Room;
 use super::seats::Task;
 use super::wakers::wake_all;
@@ -36,6 +37,8 @@ pub(crate) struct After {
     pub(super) left: Vec<Arc<Backlog>>,
     /// Jobs to be given up that the core does not have: on their way to it, or from it.
     pub(super) lost: Vec<(Arc<Cell>, Manner)>,
+    /// Links that something has to be written to.
+    pub(super) writes: Vec<Arc<Link>>,
     /// Workers to be started.
     pub(super) launches: Vec<WorkerId>,
     /// What subscribers are to be told.
@@ -48,6 +51,13 @@ impl After {
     /// Empty lists.
     pub(super) fn new() -> Box<After> {
         SPARE.try_with(Local::take).ok().flatten().unwrap_or_default()
+    }
+
+    /// Writes what has to be written. The worker may wake up before this returns, on this very
+    /// processor, and its reply wakes the driver, which must not find the core's lock held: without
+    /// any lock.
+    pub(super) fn write(&mut self) {
+        empty(&mut self.writes, |link| link.flush());
     }
 
     /// To be called without any lock.

@@ -382,7 +382,7 @@ impl Host {
 
     /// Unlocks, once it is known who has to hear of what was done.
     fn leave(&self, mut inner: MutexGuard<'_, Inner>, is_driver: bool, after: &mut After) {
-        inner.core.flush(is_driver);
+        inner.core.flush(is_driver, after);
         let scheduler = &inner.core.scheduler;
         if !inner.ready.is_empty() && scheduler.readiness() != Readiness::Pending {
             after.wakers.append(&mut inner.ready);
@@ -406,6 +406,7 @@ impl Host {
 
     /// Outside of the lock.
     fn settle(&self, mut after: Box<After>) {
+        after.write();
         if !after.launches.is_empty() {
             let launches = &self.launches;
             let mut launches = launches.lock().unwrap_or_else(PoisonError::into_inner);

@@ -322,6 +322,11 @@ impl Desk {
                     if is_much && turns < READS_AT_DEATH {
                         break;
                     }
+                    // What was not filled shows that the channel is empty, where readiness is told
+                    // by epoll or kqueue: so tokio's own sockets do it.
+                    if self.reader.asked_for_more_than(n) && turns < READS_AT_DEATH {
+                        return Readings::Drained;
+                    }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                     return Readings::Drained;

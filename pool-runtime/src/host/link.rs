@@ -162,31 +162,29 @@ impl Link {
     }
 
     /// Tells the worker to exit.
-    pub(super) fn stop(&self, now: Time) {
+    pub(super) fn stop(&self) {
         let kind = ToWorker::Shutdown;
         let header = Header { len: 0, kind, flags: Flags::NONE, job: 0, seq: 0 };
         self.out().push(&header.encode(), Payload::EMPTY, self.sent());
-        self.flush(now);
+        self.flush();
     }
 
-    /// Writes what fits now if it is much, if the last write was a while ago, or if no reply is to
-    /// be waited for. `awaited`: the seq of the first job without one. False if it was held back:
-    /// whoever brings that reply comes here again. Under the core's lock.
-    pub(super) fn flush_if_due(&self, awaited: Option<u64>, now: Time) -> bool {
-        let out = self.out();
+    /// Whether what is to be written has to go now: it is much, the last write was a while ago, or
+    /// no reply is to be waited for. `awaited`: the seq of the first job without one. If it is held
+    /// back, whoever brings that reply asks again. Under the core's lock.
+    pub(super) fn is_due(&self, awaited: Option<u64>, now: Time) -> bool {
+        let mut out = self.out();
         let is_awaited = awaited.is_some_and(|seq| seq < out.next());
         let is_due = out.len() >= MUCH || !is_awaited || now.since(out.wrote_at) >= HELD_BACK;
-        drop(out);
         if is_due {
-            self.flush(now);
+            out.wrote_at = now;
         }
         is_due
     }
 
-    /// Writes what fits now. Under the core's lock.
-    pub(super) fn flush(&self, now: Time) {
+    /// Writes what fits now.
+    pub(super) fn flush(&self) {
         let mut out = self.out();
-        out.wrote_at = now;
         if !out.is_blocked && self.write_some(&mut out, WRITE_GRANT) != Wrote::All {
             out.is_blocked = true;
             self.blocked.notify_one();

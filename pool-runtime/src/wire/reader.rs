@@ -66,6 +66,8 @@ pub(crate) struct FrameReader<K> {
     /// The body of `head`, if it does not fit the buffer.
     body: Vec<u8>,
     limit: u64,
+    /// How much the last read asked for.
+    asked: usize,
 }
 
 impl<K: Kind> FrameReader<K> {
@@ -78,6 +80,7 @@ impl<K: Kind> FrameReader<K> {
             prelude: None,
             body: Vec::new(),
             limit,
+            asked: 0,
         }
     }
 
@@ -143,15 +146,20 @@ impl<K: Kind> FrameReader<K> {
                 grow(&mut self.body, missing)?;
                 source.has_grown(&mut self.body);
             }
-            let spare = (self.body.capacity() - self.body.len()).min(missing);
-            return source.read_into(&mut self.body, spare);
+            self.asked = (self.body.capacity() - self.body.len()).min(missing);
+            return source.read_into(&mut self.body, self.asked);
         }
         if self.parsed > 0 {
             self.buffer.drain(..self.parsed);
             self.parsed = 0;
         }
-        let spare = CHUNK - self.buffer.len();
-        source.read_into(&mut self.buffer, spare)
+        self.asked = CHUNK - self.buffer.len();
+        source.read_into(&mut self.buffer, self.asked)
+    }
+
+    /// Whether the last read asked for more than so much.
+    pub(crate) fn asked_for_more_than(&self, n: usize) -> bool {
+        self.asked > n
     }
 
     /// In the middle of a frame.
