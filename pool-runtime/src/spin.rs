@@ -15,8 +15,9 @@ use std::time::{Duration, Instant};
 
 /// How long one turn looks at most.
 const LIMIT: Duration = Duration::from_micros(30);
-/// A processor that is given away comes back sooner, unless others need it.
-const LATE: Duration = Duration::from_micros(60);
+/// A processor that is given away comes back sooner, unless others on this system need it: a virtual
+/// one may be gone for a hundred microseconds, asleep or not.
+const LATE: Duration = Duration::from_micros(400);
 /// Turns that are sat out at most after one without success.
 const MOST_SAT_OUT: u32 = 64;
 /// So many times as long as a processor was gone it is not given away again: what is lost that way
@@ -81,6 +82,11 @@ impl Spinner {
         };
         self.learn(turn, before);
         turn == Turn::Found
+    }
+
+    /// Whether the next turn is one for looking.
+    pub(crate) fn is_ready(&self) -> bool {
+        self.left.load(Ordering::Relaxed) == 0 && self.barred.load(Ordering::Relaxed) == 0
     }
 
     /// Whether this turn is one for looking. Turns are counted by whoever comes by: it does not

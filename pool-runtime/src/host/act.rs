@@ -372,6 +372,9 @@ impl Core {
             seat.begin_head(around, &mut after.wakers, &mut after.trace);
             if !prompt && link.journal.is_none() {
                 cell.set_alone();
+                if around.spinner.is_ready() {
+                    link.recorder.watch(link.sent());
+                }
             }
         }
         if !self.unflushed.iter().any(|other| Arc::ptr_eq(other, &link)) {

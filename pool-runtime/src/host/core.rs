@@ -50,8 +50,6 @@ pub(crate) struct Host {
     driver_waiting: AtomicBool,
     /// Places in the queue.
     pub(crate) room: Room,
-    /// Whether those who wait for a short job look for its reply.
-    pub(super) spinner: Spinner,
     /// How many workers it has at most.
     pub(crate) workers: u32,
     /// Wakes the driver: an earlier deadline, a launch, or mail that a submitter left behind.
@@ -98,7 +96,6 @@ impl Host {
                 mail: AtomicUsize::new(0),
                 driver_waiting: AtomicBool::new(false),
                 room: Room::new(queue_capacity),
-                spinner,
                 workers,
                 bell: Notify::new(),
                 launches: Mutex::default(),
@@ -109,6 +106,7 @@ impl Host {
                     plan,
                     closed: AtomicBool::new(false),
                     look_is_due: AtomicBool::new(false),
+                    spinner,
                     epoch: Instant::now(),
                     hub: Hub::new(),
                     depth: fork_depth(),

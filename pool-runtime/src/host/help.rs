@@ -1,9 +1,10 @@
 //! Whoever waits for a short job looks for its reply: the driver is asleep, and would have to be
 //! woken for it first.
 //!
-//! The worker is told by a word in the recorder that somebody looks, and leaves the reply in the
-//! ring. When that word is taken back there is one more look: the worker may have seen the old
-//! one, and from then on it writes into the channel, which wakes the driver.
+//! The worker is told by a word in the recorder, before it has the job, that somebody will look,
+//! and leaves the reply in the ring for as long as it looks for another job itself; then it writes
+//! into the channel, which wakes the driver, so nothing is lost if nobody comes. When the word is
+//! taken back there is one more look: the worker may have seen the old one.
 
 use std::sync::Arc;
 
@@ -15,18 +16,17 @@ use super::news::News;
 impl Host {
     /// Looks for the reply to a short job that is alone in its worker, for a moment at most.
     pub(super) fn look_for_reply(&self, cell: &Arc<Cell>) {
-        if self.is_foreign() || !self.spinner.is_on() {
+        if self.is_foreign() || !self.around.spinner.is_on() {
             return;
         }
         let Some(link) = self.try_look_at(|core| core.seats.link_of_lone(cell)).flatten() else {
             return;
         };
-        link.recorder.watch(true);
-        self.spinner.spin(|| {
+        self.around.spinner.spin(|| {
             self.take_replies(&link);
             cell.status() == JobStatus::Ended
         });
-        link.recorder.watch(false);
+        link.recorder.unwatch();
         self.take_replies(&link);
     }
 

@@ -12,6 +12,7 @@ use super::link::{Answer, Link};
 use crate::error::WorkerExit;
 use crate::os::fork_depth;
 use crate::scheduler::{Time, WorkerId};
+use crate::spin::Spinner;
 
 /// What the core sees of the world.
 pub(super) struct Around {
@@ -19,6 +20,8 @@ pub(super) struct Around {
     pub(super) closed: AtomicBool,
     /// A look was posted and not fed yet: one serves all who ask for it.
     pub(super) look_is_due: AtomicBool,
+    /// Whether those who wait for a short job look for its reply.
+    pub(super) spinner: Spinner,
     pub(super) epoch: Instant,
     /// Those who watch the pool.
     pub(super) hub: Arc<Hub>,

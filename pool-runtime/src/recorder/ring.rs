@@ -3,7 +3,7 @@
 //! ```text
 //!  128  reserved   up to where the worker may be writing
 //!  192  committed  up to where everything is written
-//! 1472  watched    the host looks into the ring by itself, over and over
+//! 1472  watched    seq + 1 of the job whose reply the host looks for by itself, over and over
 //! 1536  seen       up to where the host has booked what it found there
 //! 4096  the bytes, 64 KiB; offsets count on and on, and wrap in here
 //! ```
@@ -76,15 +76,20 @@ pub(super) fn is_seen<M: Memory>(memory: &M, to: u64) -> bool {
 }
 
 /// Host: see [`Recorder::watch`].
-pub(super) fn watch<M: Memory>(memory: &M, watches: bool) {
-    memory.store(Place::Watched, u64::from(watches), Ordering::SeqCst);
+pub(super) fn watch<M: Memory>(memory: &M, seq: u64) {
+    memory.store(Place::Watched, seq + 1, Ordering::SeqCst);
+}
+
+/// Host: see [`Recorder::unwatch`].
+pub(super) fn unwatch<M: Memory>(memory: &M) {
+    memory.store(Place::Watched, 0, Ordering::SeqCst);
     memory.fence(Ordering::SeqCst);
 }
 
 /// Worker: see [`Recorder::is_watched`].
-pub(super) fn is_watched<M: Memory>(memory: &M) -> bool {
+pub(super) fn is_watched<M: Memory>(memory: &M, seq: u64) -> bool {
     memory.fence(Ordering::SeqCst);
-    memory.load(Place::Watched, Ordering::SeqCst) != 0
+    memory.load(Place::Watched, Ordering::SeqCst) == seq + 1
 }
 
 impl Recorder {
@@ -114,15 +119,20 @@ impl Recorder {
         is_seen(self, to)
     }
 
-    /// Host: says that it looks into the ring over and over from here on, or that it has ceased
-    /// to. After that it has to look once more: the worker may have seen the old word.
-    pub(crate) fn watch(&self, watches: bool) {
-        watch(self, watches);
+    /// Host: says that it is about to look into the ring for the reply to job `seq`, over and over.
+    pub(crate) fn watch(&self, seq: u64) {
+        watch(self, seq);
     }
 
-    /// Worker, after it has put something: whether the host comes to look.
-    pub(crate) fn is_watched(&self) -> bool {
-        is_watched(self)
+    /// Host: says that it has ceased to. After that it has to look once more: the worker may have
+    /// seen the old word.
+    pub(crate) fn unwatch(&self) {
+        unwatch(self);
+    }
+
+    /// Worker, after it has put the reply to job `seq`: whether the host comes to look for it.
+    pub(crate) fn is_watched(&self, seq: u64) -> bool {
+        is_watched(self, seq)
     }
 }
 

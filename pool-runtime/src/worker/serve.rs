@@ -42,6 +42,8 @@ pub(super) struct Worker {
     states: StateStore,
     /// When the last job ended, if nothing was waited for since.
     clock: Cell<Option<Instant>>,
+    /// The job that was answered last.
+    answered: Cell<u64>,
     /// Whether to look for the next job before sleeping.
     spinner: Spinner,
 }
@@ -68,8 +70,9 @@ impl Worker {
         welcome: Welcome,
     ) -> Self {
         let (runtime, states) = (OnceCell::new(), StateStore::default());
-        let (clock, spinner) = (Cell::new(None), Spinner::new(welcome.spins));
-        Worker { outbox, watch, table, welcome, runtime, states, clock, spinner }
+        let spinner = Spinner::new(welcome.spins);
+        let (clock, answered) = (Cell::new(None), Cell::new(0));
+        Worker { outbox, watch, table, welcome, runtime, states, clock, answered, spinner }
     }
 
     /// Hands over a panic report where the process is about to abort.
@@ -153,7 +156,7 @@ impl Worker {
     ) -> Result<usize, Farewell> {
         let mut filled = None;
         self.spinner.spin(|| {
-            if !self.watch.recorder.is_watched() {
+            if !self.watch.recorder.is_watched(self.answered.get()) {
                 if let Err(farewell) = self.outbox.write_replies() {
                     filled = Some(Err(farewell));
                     return true;
@@ -214,6 +217,7 @@ impl Worker {
         let took = coarse::encode(ended.saturating_duration_since(started));
         self.outbox.conclude(header.seq)?;
         self.reply(header.seq, took, outcome)?;
+        self.answered.set(header.seq);
         self.outbox.write_old_replies(ended)
     }
 

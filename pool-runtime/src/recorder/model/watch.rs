@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use loom::sync::atomic::AtomicU64;
 use loom::thread;
 
-use super::super::ring::{is_seen, is_watched, peek, put, see, watch};
+use super::super::ring::{is_seen, is_watched, peek, put, see, unwatch, watch};
 use super::{Flaw, Side};
 
 /// Bytes of a reply.
@@ -37,26 +37,26 @@ fn look(host: &Side, from: u64) -> u64 {
     }
 }
 
-/// A host that looks for a moment, beside a worker that answers `replies` jobs, each time as it
-/// does while it looks for the next one, and then has something else to do for long.
+/// A host that looks for the last reply for a moment, beside a worker that answers `replies` jobs,
+/// each time as it does while it looks for the next one, and then has something else to do for long.
 fn help_while_it_answers(flaw: Flaw, helper: Helper, replies: u64) {
     loom::model(move || {
         let host = Side::new(flaw);
         // Up to where replies were written to the channel.
         let channel = Arc::new(AtomicU64::new(0));
         let (worker, write) = (host.worker(usize::MAX), channel.clone());
-        watch(&host, true);
+        watch(&host, replies - 1);
         let worker = thread::spawn(move || {
             for n in 0..replies {
                 put(&worker, n * REPLY, &(n + 1).to_le_bytes());
                 let end = (n + 1) * REPLY;
-                if !is_watched(&worker) && !is_seen(&worker, end) {
+                if !is_watched(&worker, n) && !is_seen(&worker, end) {
                     write.store(end, Ordering::Release);
                 }
             }
         });
         let mut booked = look(&host, 0);
-        watch(&host, false);
+        unwatch(&host);
         if helper == Helper::Right {
             booked = look(&host, booked);
         }
