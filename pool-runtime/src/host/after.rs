@@ -7,8 +7,11 @@ use std::cell::Cell as Local;
 use std::sync::Arc;
 use std::task::Waker;
 
+use tokio::runtime::Handle;
+
 use super::backlog::{Backlog, Share};
 use super::cell::{Cell, Leftover, Manner};
+use super::large;
 use super::link::Link;
 use super::room::Room;
 use super::seats::Task;
@@ -60,8 +63,9 @@ impl After {
         empty(&mut self.writes, |link| link.flush());
     }
 
-    /// To be called without any lock.
-    pub(super) fn settle(mut self: Box<Self>, room: &Room) {
+    /// To be called without any lock. What is large is freed by `driver`.
+    pub(super) fn settle(mut self: Box<Self>, room: &Room, driver: Option<&Handle>) {
+        let large = large::take(&mut self.leftovers);
         // Before anybody can know that a job has ended, and before its span is dropped.
         std::mem::take(&mut self.trace).settle();
         let permits = std::mem::take(&mut self.permits);
@@ -76,6 +80,7 @@ impl After {
         empty(&mut self.cells, drop);
         empty(&mut self.tasks, drop);
         wake_all(&mut self.wakers);
+        large::free(driver, large);
         if self.wakers.capacity() > KEPT {
             self.wakers = Vec::new();
         }

@@ -413,9 +413,7 @@ impl Host {
             self.bell.notify_one();
         }
         let lost = std::mem::take(&mut after.lost);
-        let large = super::large::take(&mut after.leftovers);
-        after.settle(&self.room);
-        super::large::free(self.runtime.get(), large);
+        after.settle(&self.room, self.runtime.get());
         for (cell, manner) in lost {
             // If it is on its way to this pool, the pool finds the note with it.
             if !self.around.is_here(&cell.place()) {
