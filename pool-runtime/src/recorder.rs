@@ -129,16 +129,18 @@ impl Recorder {
     }
 }
 
+/// For tests: what the host has of one, and what the worker has.
+#[cfg(test)]
+fn both_sides() -> (Recorder, Recorder) {
+    let (host, file) = Recorder::create().unwrap();
+    let worker = Recorder::open(&file).unwrap();
+    (host, worker)
+}
+
 #[cfg(test)]
 mod tests {
     use super::memory::{Memory, Place};
     use super::*;
-
-    fn both_sides() -> (Recorder, Recorder) {
-        let (host, file) = Recorder::create().unwrap();
-        let worker = Recorder::open(&file).unwrap();
-        (host, worker)
-    }
 
     #[test]
     fn a_request_to_stop_is_for_one_job() {

@@ -58,13 +58,7 @@ impl Recorder {
 mod tests {
     use std::thread;
 
-    use super::*;
-
-    fn both_sides() -> (Recorder, Recorder) {
-        let (host, file) = Recorder::create().unwrap();
-        let worker = Recorder::open(&file).unwrap();
-        (host, worker)
-    }
+    use super::super::both_sides;
 
     #[test]
     fn a_job_is_claimed_or_recalled() {

@@ -141,14 +141,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::thread;
 
-    use super::super::RING_LEN;
+    use super::super::{RING_LEN, both_sides};
     use super::*;
-
-    fn both_sides() -> (Recorder, Recorder) {
-        let (host, file) = Recorder::create().unwrap();
-        let worker = Recorder::open(&file).unwrap();
-        (host, worker)
-    }
 
     #[test]
     fn what_was_put_is_seen_from_any_frame_on() {

@@ -145,13 +145,8 @@ mod tests {
     use std::sync::atomic::AtomicBool;
     use std::thread;
 
+    use super::super::both_sides;
     use super::*;
-
-    fn both_sides() -> (Recorder, Recorder) {
-        let (host, file) = Recorder::create().unwrap();
-        let worker = Recorder::open(&file).unwrap();
-        (host, worker)
-    }
 
     fn steps(done: u64, total: u64) -> Report<'static> {
         Report::Steps { done, total }
