@@ -268,6 +268,17 @@ fn an_executable_that_is_no_worker_resolves_the_jobs_after_three_launches() {
 }
 
 #[pool::test]
+fn an_executable_that_ends_before_it_is_greeted_is_told_by_its_code_too() {
+    isolated(|| {
+        // Whether it ends before the greeting or after it is a race: each of these runs it again.
+        for _ in 0..200 {
+            let pool = Pool::builder().workers(2).executable("/bin/true").build().unwrap();
+            said(&pool::block_on(pool.ready()).unwrap_err(), &["code 0"]);
+        }
+    });
+}
+
+#[pool::test]
 fn an_executable_that_never_greets_is_given_up_after_the_start_timeout() {
     isolated(|| {
         let pool = Pool::builder().workers(1).executable("/bin/sleep").args(["10000"]);

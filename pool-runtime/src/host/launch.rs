@@ -207,8 +207,10 @@ impl LaunchPlan {
         let recorder = Recorder::create()
             .map_err(|error| format!("no shared memory for its recorder: {error}"))
             .and_then(|(recorder, file)| {
-                let sent = channel.welcome(&welcome.encode(), &file, late_stdout.as_ref());
-                sent.map(|()| recorder).map_err(no_start)
+                match channel.welcome(&welcome.encode(), &file, late_stdout.as_ref()) {
+                    Err(error) if !is_hang_up(&error) => Err(no_start(error)),
+                    _ => Ok(recorder),
+                }
             });
         let recorder = match recorder {
             Ok(recorder) => recorder,
@@ -297,6 +299,11 @@ impl LaunchPlan {
             }
         }
     }
+}
+
+/// The process is at its end already, or refuses to listen: what it leaves tells why, and better.
+fn is_hang_up(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
 }
 
 fn is_doctest_variable(key: &std::ffi::OsStr) -> bool {
