@@ -50,7 +50,8 @@ pub(crate) struct CallParts {
     pub(crate) job: Result<Known, UnknownName>,
     /// Or why the arguments could not be encoded.
     pub(crate) payload: Result<Encoded, String>,
-    pub(crate) options: JobOptions,
+    /// What is asked for this call, if anything.
+    pub(crate) options: Option<Box<JobOptions>>,
     pub(crate) label: Option<Arc<str>>,
 }
 
@@ -109,7 +110,7 @@ impl Call<Named<()>> {
 
 impl<J: Job> Call<J> {
     fn new(job: Result<Known, UnknownName>, payload: Result<Encoded, String>) -> Self {
-        let parts = CallParts { job, payload, options: JobOptions::NONE, label: None };
+        let parts = CallParts { job, payload, options: None, label: None };
         Call { parts, job: PhantomData }
     }
 
@@ -119,44 +120,49 @@ impl<J: Job> Call<J> {
         Call::new(job.map_err(|text| UnknownName { name: entry.name().into(), text }), payload)
     }
 
+    fn options(&mut self) -> &mut JobOptions {
+        self.parts.options.get_or_insert_default()
+    }
+
+    #[inline]
     pub(crate) fn into_parts(self) -> CallParts {
         self.parts
     }
 
     /// How long one attempt may run, from the moment the job can run in its worker.
     pub fn timeout(mut self, timeout: Duration) -> Self {
-        self.parts.options.timeout = Some(Some(timeout));
+        self.options().timeout = Some(Some(timeout));
         self
     }
 
     /// No timeout, whatever the attribute and the pool say.
     pub fn no_timeout(mut self) -> Self {
-        self.parts.options.timeout = Some(None);
+        self.options().timeout = Some(None);
         self
     }
 
     /// How long all of it may take, from `submit` or `push`: queue, back-off and every attempt
     /// included.
     pub fn deadline(mut self, deadline: Duration) -> Self {
-        self.parts.options.deadline = Some(deadline);
+        self.options().deadline = Some(deadline);
         self
     }
 
     /// The queue it waits in.
     pub fn priority(mut self, priority: Priority) -> Self {
-        self.parts.options.priority = Some(priority);
+        self.options().priority = Some(priority);
         self
     }
 
     /// When and how often it is tried again.
     pub fn retry(mut self, policy: RetryPolicy) -> Self {
-        self.parts.options.retry = Some(policy);
+        self.options().retry = Some(policy);
         self
     }
 
     /// How long the job may go on once it was asked to stop, before its worker is killed.
     pub fn grace_period(mut self, grace: Duration) -> Self {
-        self.parts.options.grace = Some(grace);
+        self.options().grace = Some(grace);
         self
     }
 
@@ -166,14 +172,14 @@ impl<J: Job> Call<J> {
     /// In every other way a timeout; [`remaining`](crate::JobContext::remaining) does not count it.
     /// The host looks for progress every 10 ms, so this should be several times as long.
     pub fn stall_timeout(mut self, timeout: Duration) -> Self {
-        self.parts.options.stall_timeout = Some(timeout);
+        self.options().stall_timeout = Some(timeout);
         self
     }
 
     /// Resident memory that the worker may have while it runs this job, in bytes; in place of the
     /// pool's limit.
     pub fn memory_limit(mut self, bytes: u64) -> Self {
-        self.parts.options.memory_limit = Some(bytes);
+        self.options().memory_limit = Some(bytes);
         self
     }
 

@@ -7,24 +7,35 @@ use crate::error::JobErrorKind;
 use crate::handle::JobHandle;
 use crate::host::{Cell, Host, Order, RoomPlace};
 use crate::policy::JobOptions;
-use crate::registry::Job;
+use crate::registry::{Encoded, Job};
 use crate::wire::Payload;
 
 /// What a pool or a queue needs to know of a call; and why it cannot be accepted as it is.
 pub(crate) fn order_of(parts: CallParts) -> (Order, Option<JobErrorKind>) {
     let CallParts { job, payload, options, label } = parts;
-    let (number, options, unknown, refusal) = match job {
-        Ok(known) => (known.number, options.or(known.entry.options), None, None),
-        Err(UnknownName { name, text }) => {
-            (0, options, Some(name), Some(JobErrorKind::UnknownJob(text)))
-        }
+    let (number, options, unknown) = match job {
+        Ok(known) => (known.number, merged(options, &known.entry.options), None),
+        Err(unknown) => (0, options, Some(unknown)),
     };
-    let (arguments, raw, refused) = match payload {
-        Ok(encoded) => (Payload::from(encoded.bytes), encoded.raw, None),
-        Err(text) => (Payload::EMPTY, false, Some(JobErrorKind::Encode(text))),
+    let (encoded, refused) = match payload {
+        Ok(encoded) => (encoded, None),
+        Err(text) => (Encoded::default(), Some(JobErrorKind::Encode(text))),
     };
-    let options = (options != JobOptions::NONE).then(|| Box::new(options));
-    (Order { number, unknown, label, arguments, raw, options }, refusal.or(refused))
+    let (unknown, refused) = match unknown {
+        Some(UnknownName { name, text }) => (Some(name), Some(JobErrorKind::UnknownJob(text))),
+        None => (None, refused),
+    };
+    let (arguments, raw) = (Payload::from(encoded.bytes), encoded.raw);
+    (Order { number, unknown, label, arguments, raw, options }, refused)
+}
+
+/// What the call asks for where it says something, else what its function does.
+fn merged(own: Option<Box<JobOptions>>, entry: &JobOptions) -> Option<Box<JobOptions>> {
+    match own {
+        own if entry.is_empty() => own,
+        Some(own) => Some(Box::new(own.or(*entry))),
+        None => Some(Box::new(*entry)),
+    }
 }
 
 /// The handle of a job that has ended before it was anywhere.

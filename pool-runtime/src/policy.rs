@@ -148,6 +148,19 @@ impl JobOptions {
         memory_limit: None,
     };
 
+    /// Whether nothing is asked for.
+    pub(crate) fn is_empty(&self) -> bool {
+        let JobOptions { timeout, deadline, grace, priority, retry, stall_timeout, memory_limit } =
+            self;
+        timeout.is_none()
+            && deadline.is_none()
+            && grace.is_none()
+            && priority.is_none()
+            && retry.is_none()
+            && stall_timeout.is_none()
+            && memory_limit.is_none()
+    }
+
     /// `self` where it says something, else `other`.
     pub(crate) fn or(self, other: JobOptions) -> JobOptions {
         JobOptions {

@@ -18,6 +18,7 @@ use super::seats::{Seat, Seats, Task, take_due};
 use crate::happening::PoolEvent;
 use crate::policy::Terms;
 use crate::scheduler::{Action, Config, Ending, Event, JobKey, Reply, Scheduler, Time, WorkerId};
+use crate::stats::Progress;
 use crate::wire::{Prelude, WireFault};
 
 /// Scheduler and links: what is behind the host's lock.
@@ -42,7 +43,7 @@ pub(super) struct Core {
 
 /// What a worker is given.
 struct Errand {
-    task: Task,
+    job: JobKey,
     prelude: Prelude,
     /// It writes its replies before it begins.
     prompt: bool,
@@ -166,22 +167,29 @@ impl Core {
         cause: &mut Cause,
         after: &mut After,
     ) {
-        let cell = task.cell.clone();
+        let cell = &task.cell;
         if cell.status() == JobStatus::Ended {
             after.permits += cell.release_permit();
-            return after.cells.push(cell);
+            return after.tasks.push(task);
         }
-        queued(around, &cell, after);
+        queued(around, cell, after);
         let own = cell.options();
         let terms = own.map(|own| Arc::new(Terms::resolve(own, &self.defaults)));
         let deadline = cell.deadline().map(|(moment, length)| (around.moment(moment), length));
-        let key = self.scheduler.submit(self.now, task, cell.number, terms, deadline);
-        cell.set_index(Some(key.index));
+        let number = cell.number;
+        let key = self.scheduler.submit(self.now, task, number, terms, deadline);
+        if let Some(task) = self.scheduler.get(key) {
+            task.cell.set_index(Some(key.index));
+        }
         self.act(around, cause, after);
-        if let Some(manner) = cell.given_up() {
+        if let Some(manner) = self.scheduler.get(key).and_then(|task| task.cell.given_up()) {
             self.give_up(around, key, manner, cause, after);
         }
-        after.cells.push(cell);
+    }
+
+    /// Of the worker that has this job and no other.
+    pub(super) fn link_of_lone(&self, cell: &Arc<Cell>) -> Option<Arc<Link>> {
+        self.seats.link_of_lone(self.key_of(cell)?)
     }
 
     /// The scheduler's key of a job that it has.
@@ -223,35 +231,38 @@ impl Core {
         let event = match answer.said {
             Said::Awake => Event::Awake { worker },
             Said::Logged(record) => {
-                let Some((_, task)) = seat.window.front().filter(|(seq, _)| *seq == answer.seq)
+                let Some(&(_, job)) = seat.window.front().filter(|(seq, _)| *seq == answer.seq)
                 else {
                     return Err(WireFault::Seq { seq: answer.seq });
                 };
-                after.trace.logged(task.cell.span(), record);
+                if let Some(task) = self.scheduler.get(job) {
+                    after.trace.logged(task.cell.span(), record);
+                }
                 return Ok(());
             }
             // Its driver has looked.
             Said::News => return Ok(()),
             Said::Progress(progress) => {
-                if !seat.note_progress(answer.seq, progress, &mut after.wakers) {
+                if !self.note_progress(worker, answer.seq, progress, after) {
                     return Ok(());
                 }
                 Event::Progressed { worker }
             }
             said if said.ends_job() && answer.seq < seat.booked => return Ok(()),
             said => {
-                let task = take_due(&mut seat.window, answer.seq)?;
-                // It may be tried again, and then it waits.
-                if matches!(said, Said::Panicked(_)) {
-                    task.cell.set_running(false);
-                }
+                let job = take_due(&mut seat.window, answer.seq)?;
                 if !matches!(said, Said::Done(_)) {
-                    cause.remember(&task.cell, link);
+                    if let Some(task) = self.scheduler.get(job) {
+                        cause.remember(&task.cell, link);
+                        // It may be tried again, and then it waits.
+                        if matches!(said, Said::Panicked(_)) {
+                            task.cell.set_running(false);
+                        }
+                    }
                 }
-                after.tasks.push(task);
                 next = seat.window.front().map(|&(seq, _)| seq);
                 if next.is_none() {
-                    seat.begin_head(around, &mut after.wakers, &mut after.trace);
+                    seat.begin_head(None, around, &mut after.wakers, &mut after.trace);
                 }
                 if answer.is_bloated {
                     let bloated = Event::Bloated { worker };
@@ -272,9 +283,29 @@ impl Core {
         // Once this one has ended; if it was not taken back meanwhile.
         let begins = |seat: &Seat| next.is_some() && seat.window.front().map(|head| head.0) == next;
         if let Some(seat) = self.seats.get(worker).filter(|seat| begins(seat)) {
-            seat.begin_head(around, &mut after.wakers, &mut after.trace);
+            let head = seat.head().and_then(|job| self.scheduler.get(job));
+            seat.begin_head(head, around, &mut after.wakers, &mut after.trace);
         }
         Ok(())
+    }
+
+    /// Job `seq` has said how far it is. True if it is the head of the window: the replies of those
+    /// before it are on their way otherwise, or it was itself answered or taken back, and says
+    /// nothing any more.
+    pub(super) fn note_progress(
+        &mut self,
+        worker: WorkerId,
+        seq: u64,
+        progress: Progress,
+        after: &mut After,
+    ) -> bool {
+        let Some((job, is_head)) = self.seats.get(worker).and_then(|seat| seat.find(seq)) else {
+            return false;
+        };
+        if let Some(task) = self.scheduler.get(job) {
+            task.cell.note_progress(progress, &mut after.wakers);
+        }
+        is_head
     }
 
     pub(super) fn handle(
@@ -299,19 +330,25 @@ impl Core {
             match action {
                 Action::Launch { worker } => self.launch(worker, after),
                 Action::Assign { worker, job, attempt, remaining, memory_limit, first, prompt } => {
+                    let Some(cell) = self.scheduler.get(job).map(|task| &task.cell) else {
+                        continue;
+                    };
                     if first {
-                        after.permits += job.cell.release_permit();
+                        after.permits += cell.release_permit();
                     }
-                    let prelude = Prelude { id: job.cell.id(), attempt, remaining };
-                    let task = job;
-                    let errand = Errand { task, prelude, prompt, memory_limit };
-                    self.assign(around, worker, errand, after);
+                    let prelude = Prelude { id: cell.id(), attempt, remaining };
+                    self.assign(
+                        around,
+                        worker,
+                        Errand { job, prelude, prompt, memory_limit },
+                        after,
+                    );
                 }
                 Action::Recall { worker, gently } => {
                     let event = if gently && !self.has_begun(worker) {
                         Event::NotBegun { worker }
                     } else {
-                        Event::Recalled { worker, kept: self.recall(worker, after) }
+                        Event::Recalled { worker, kept: self.recall(worker) }
                     };
                     self.scheduler.handle_event(self.now, event);
                 }
@@ -331,7 +368,7 @@ impl Core {
                 }
                 Action::Kill { worker } => {
                     if let Some(seat) = self.seats.get(worker) {
-                        seat.kill(&mut after.wakers, &mut after.tasks);
+                        seat.kill(&mut after.wakers);
                     }
                 }
                 Action::Resolve { job, ending, attempts, unassigned } => {
@@ -345,31 +382,25 @@ impl Core {
     }
 
     fn launch(&mut self, worker: WorkerId, after: &mut After) {
-        if let Some(old) = self.seats.launch(worker) {
-            after.tasks.extend(old.window.into_iter().map(|(_, task)| task));
-        }
+        self.seats.launch(worker);
         self.unreaped += usize::from(self.reaps);
         after.launches.push(worker);
     }
 
     fn assign(&mut self, around: &Around, worker: WorkerId, errand: Errand, after: &mut After) {
-        let Errand { task, prelude, prompt, memory_limit } = errand;
-        let Some(seat) = self.seats.get(worker) else {
-            return after.tasks.push(task);
-        };
-        let Some(link) = seat.live_link() else {
-            return after.tasks.push(task);
-        };
+        let Errand { job, prelude, prompt, memory_limit } = errand;
+        let Some(task) = self.scheduler.get(job) else { return };
         let cell = &task.cell;
+        let Some(seat) = self.seats.get(worker) else { return };
+        let Some(link) = seat.live_link().cloned() else { return };
         cell.set_attempt(prelude.attempt);
         if let Some(limit) = memory_limit.filter(|_| !link.process.is_thread()) {
             link.limits.add(link.sent(), limit);
         }
-        let (link, cell) = (link.clone(), task.cell.clone());
-        seat.window.push_back((link.sent(), task));
+        seat.window.push_back((link.sent(), job));
         // Before the worker has it: what it prints from then on belongs to this job.
         if seat.window.len() == 1 {
-            seat.begin_head(around, &mut after.wakers, &mut after.trace);
+            seat.begin_head(Some(task), around, &mut after.wakers, &mut after.trace);
             if !prompt && link.journal.is_none() {
                 cell.set_alone();
                 if around.spinner.is_ready() {
@@ -377,11 +408,10 @@ impl Core {
                 }
             }
         }
-        if !self.unflushed.iter().any(|other| Arc::ptr_eq(other, &link)) {
-            self.unflushed.push(link.clone());
-        }
         link.run(cell.number, cell.is_raw(), prompt, prelude, cell.hand_out());
-        after.cells.push(cell);
+        if !self.unflushed.iter().any(|other| Arc::ptr_eq(other, &link)) {
+            self.unflushed.push(link);
+        }
     }
 
     /// Whether the worker has claimed the first job of its window.
@@ -392,16 +422,16 @@ impl Core {
     }
 
     /// Takes back what is not claimed; how many jobs stay.
-    fn recall(&mut self, worker: WorkerId, after: &mut After) -> usize {
+    fn recall(&mut self, worker: WorkerId) -> usize {
         let Some(seat) = self.seats.get(worker) else { return 0 };
         let Some(link) = &seat.link else { return 0 };
         let first = link.recall();
         self.recalled.push(link.clone());
         let kept = seat.window.iter().take_while(|(seq, _)| *seq < first).count();
-        let back: VecDeque<_> = seat.window.split_off(kept);
-        for (_, task) in back {
-            task.cell.set_running(false);
-            after.tasks.push(task);
+        for (_, job) in seat.window.drain(kept..) {
+            if let Some(task) = self.scheduler.get(job) {
+                task.cell.set_running(false);
+            }
         }
         if let (0, Some(journal)) = (kept, &link.journal) {
             journal.begin(None);

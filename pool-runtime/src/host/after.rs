@@ -67,7 +67,7 @@ impl After {
     pub(super) fn settle(mut self: Box<Self>, room: &Room, driver: Option<&Handle>) {
         let large = large::take(&mut self.leftovers);
         // Before anybody can know that a job has ended, and before its span is dropped.
-        std::mem::take(&mut self.trace).settle();
+        self.trace.settle();
         let permits = std::mem::take(&mut self.permits);
         if permits > 0 {
             room.release(permits);
@@ -89,7 +89,11 @@ impl After {
 }
 
 /// Does with each what there is to be done.
+#[inline]
 fn empty<T>(list: &mut Vec<T>, each: impl FnMut(T)) {
+    if list.is_empty() {
+        return;
+    }
     list.drain(..).for_each(each);
     if list.capacity() > KEPT {
         *list = Vec::new();

@@ -13,7 +13,7 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering, fence};
+use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::task::{Context, Waker};
 use std::thread::{self, ThreadId};
@@ -27,6 +27,7 @@ use super::after::After;
 use super::backlog::Share;
 use super::cell::{Cell, Holder, Manner, Numbered, Place};
 use super::hub::Hub;
+use super::inbox::Inbox;
 use super::latch::Latch;
 use super::launch::LaunchPlan;
 use super::news::{Around, News};
@@ -44,9 +45,7 @@ const DRIVER_COMBINE: usize = 4096;
 /// One pool of worker processes.
 pub(crate) struct Host {
     inner: Mutex<Inner>,
-    inbox: Mutex<Inbox>,
-    /// Length of the inbox, to be seen without its lock.
-    mail: AtomicUsize,
+    inbox: Inbox,
     driver_waiting: AtomicBool,
     /// Places in the queue.
     pub(crate) room: Room,
@@ -63,17 +62,11 @@ pub(crate) struct Host {
     pub(super) around: Around,
 }
 
-/// News for whoever gets the core's lock next.
-#[derive(Default)]
-struct Inbox {
-    news: VecDeque<News>,
-    /// How many of these are jobs.
-    jobs: u64,
-}
-
 /// The core, and who waits for something of it.
 struct Inner {
     core: Core,
+    /// Out of the inbox, and about to be fed.
+    opened: VecDeque<News>,
     /// When the driver will look by itself.
     armed: Option<Time>,
     /// Who waits for the workers to be up.
@@ -89,11 +82,11 @@ impl Host {
             Host {
                 inner: Mutex::new(Inner {
                     core: Core::new(config),
+                    opened: VecDeque::new(),
                     armed: None,
                     ready: Vec::new(),
                 }),
-                inbox: Mutex::default(),
-                mail: AtomicUsize::new(0),
+                inbox: Inbox::default(),
                 driver_waiting: AtomicBool::new(false),
                 room: Room::new(queue_capacity),
                 workers,
@@ -160,7 +153,7 @@ impl Host {
     /// Hands in one of several, which enter together at [`catch_up`](Self::catch_up), or
     /// before that if it takes a while.
     pub(crate) fn submit_behind(&self, cell: Arc<Cell>) {
-        if self.post(News::Submit(cell)) {
+        if self.inbox.put(News::Submit(cell)) {
             self.bell.notify_one();
         }
         fence(Ordering::SeqCst);
@@ -237,7 +230,7 @@ impl Host {
     /// inbox besides. What it takes with it is dropped outside of the lock.
     pub(super) fn look_at<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
         let inner = self.lock();
-        let posted = self.inbox().jobs;
+        let posted = self.inbox.jobs();
         let seen = look(&inner.core, posted);
         drop(inner);
         self.catch_up();
@@ -256,7 +249,7 @@ impl Host {
     /// After holding the lock without any news: those who did not get it have left theirs behind.
     pub(crate) fn catch_up(&self) {
         fence(Ordering::SeqCst);
-        if self.mail.load(Ordering::SeqCst) == 0 || self.driver_waiting.load(Ordering::SeqCst) {
+        if self.inbox.is_empty() || self.driver_waiting.load(Ordering::SeqCst) {
             return;
         }
         if let Some(inner) = self.try_lock() {
@@ -290,7 +283,7 @@ impl Host {
         match self.try_lock() {
             Some(inner) => self.work(inner, Some(news), &mut after),
             None => {
-                self.post(news);
+                self.inbox.put(news);
                 fence(Ordering::SeqCst);
                 // The driver is about to take the lock and drains the inbox first thing.
                 if !self.driver_waiting.load(Ordering::SeqCst) {
@@ -329,7 +322,7 @@ impl Host {
             }
             let next = inner.armed;
             self.leave(inner, true, &mut after);
-            if self.mail.load(Ordering::SeqCst) == 0 {
+            if self.inbox.is_empty() {
                 break next;
             }
             if grant == 0 {
@@ -352,16 +345,16 @@ impl Host {
             // Behind those that came before it: first come, first served. If the grant is used
             // up, it goes to the end of the inbox for the same reason.
             match news.take() {
-                Some(news) if grant > 0 || self.mail.load(Ordering::SeqCst) == 0 => {
+                Some(news) if grant > 0 || self.inbox.is_empty() => {
                     self.feed(&mut inner, news, after);
                 }
-                Some(news) => _ = self.post(news),
+                Some(news) => _ = self.inbox.put(news),
                 None => {}
             }
             self.leave(inner, false, after);
             // Somebody may have put mail between our last look and the unlock, and not got the
             // lock.
-            if self.mail.load(Ordering::SeqCst) == 0 {
+            if self.inbox.is_empty() {
                 return;
             }
             if self.rest.is_set() {
@@ -404,7 +397,9 @@ impl Host {
 
     /// Outside of the lock.
     fn settle(&self, mut after: Box<After>) {
-        after.write();
+        if !after.writes.is_empty() {
+            after.write();
+        }
         if !after.launches.is_empty() {
             let launches = &self.launches;
             let mut launches = launches.lock().unwrap_or_else(PoisonError::into_inner);
@@ -424,14 +419,12 @@ impl Host {
 
     /// Feeds at most `grant` entries of the inbox; returns what is left of the grant.
     fn drain(&self, inner: &mut Inner, mut grant: usize, after: &mut After) -> usize {
-        while grant > 0 {
-            let mut inbox = self.inbox();
-            let Some(news) = inbox.news.pop_front() else { break };
-            inbox.jobs -= u64::from(matches!(news, News::Submit(_)));
-            self.mail.store(inbox.news.len(), Ordering::SeqCst);
-            drop(inbox);
-            self.feed(inner, news, after);
-            grant -= 1;
+        while grant > 0 && !self.inbox.is_empty() {
+            let count = self.inbox.take(grant, &mut inner.opened);
+            while let Some(news) = inner.opened.pop_front() {
+                self.feed(inner, news, after);
+            }
+            grant -= count;
         }
         grant
     }
@@ -441,26 +434,12 @@ impl Host {
         inner.core.feed_hungry(&self.around, after);
     }
 
-    /// True if the inbox was empty: whoever posted what lies there already has seen to it that
-    /// somebody comes.
-    fn post(&self, news: News) -> bool {
-        let mut inbox = self.inbox();
-        inbox.jobs += u64::from(matches!(news, News::Submit(_)));
-        inbox.news.push_back(news);
-        self.mail.store(inbox.news.len(), Ordering::SeqCst);
-        inbox.news.len() == 1
-    }
-
     fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {
         match self.inner.try_lock() {
             Ok(inner) => Some(inner),
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
-    }
-
-    fn inbox(&self) -> MutexGuard<'_, Inbox> {
-        self.inbox.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -560,7 +539,7 @@ mod tests {
         let held = host.lock();
         host.submit(cell(host));
         drop(held);
-        assert_eq!(host.mail.load(Ordering::SeqCst), 1);
+        assert_eq!(host.inbox.len(), 1);
     }
 
     #[test]
@@ -590,10 +569,10 @@ mod tests {
         host.enter(News::Reaped);
         assert!(host.rest.is_set());
         for _ in 0..3 * COMBINE {
-            host.post(News::Submit(cell(&host)));
+            host.inbox.put(News::Submit(cell(&host)));
         }
         host.submit(cell(&host));
-        assert_eq!(host.mail.load(Ordering::SeqCst), 0);
+        assert_eq!(host.inbox.len(), 0);
         assert_eq!(host.stats().cancelled, 3 * COMBINE as u64 + 1);
     }
 
@@ -612,7 +591,7 @@ mod tests {
             let host = host();
             leave_one_behind(&host);
             look(&host);
-            assert_eq!(host.mail.load(Ordering::SeqCst), 0);
+            assert_eq!(host.inbox.len(), 0);
             assert_eq!(host.lock().core.scheduler.queued(), 1);
         }
     }

@@ -19,7 +19,7 @@ impl Host {
         if self.is_foreign() || !self.around.spinner.is_on() {
             return;
         }
-        let Some(link) = self.try_look_at(|core| core.seats.link_of_lone(cell)).flatten() else {
+        let Some(link) = self.try_look_at(|core| core.link_of_lone(cell)).flatten() else {
             return;
         };
         self.around.spinner.spin(|| {

@@ -96,24 +96,26 @@ impl Hub {
     }
 
     /// Whether anybody would learn of an event.
+    #[inline]
     pub(super) fn is_watched(&self) -> bool {
         self.watchers.load(Ordering::Relaxed) > 0
     }
 
     /// Tells everybody. The event is made only if there is anybody.
+    #[inline]
     pub(super) fn publish(&self, wakers: &mut Vec<Waker>, event: impl FnOnce() -> PoolEvent) {
         if self.is_watched() {
-            let event = event();
-            let state = self.state();
-            let (last, others) = match state.buffers.split_last() {
-                Some(parts) => parts,
-                None => return,
-            };
-            for buffer in others {
-                wakers.extend(buffer.content().put(event.clone()));
-            }
-            wakers.extend(last.content().put(event));
+            self.tell(wakers, event());
         }
+    }
+
+    fn tell(&self, wakers: &mut Vec<Waker>, event: PoolEvent) {
+        let state = self.state();
+        let Some((last, others)) = state.buffers.split_last() else { return };
+        for buffer in others {
+            wakers.extend(buffer.content().put(event.clone()));
+        }
+        wakers.extend(last.content().put(event));
     }
 
     /// The same for a line of output: where there is no room for it, it is not even made.

@@ -41,19 +41,11 @@ impl Core {
         if let Some(link) = &link {
             self.peek_at_death(around, link, after);
         }
-        let seat = self.seats.get(worker);
-        if let Some((seat, link)) = seat.as_ref().zip(link.as_ref()) {
-            let last = link.recorder.reported();
-            last.map(|last| seat.note_progress(last.seq, last.progress, &mut after.wakers));
+        if let Some(last) = link.as_ref().and_then(|link| link.recorder.reported()) {
+            self.note_progress(worker, last.seq, last.progress, after);
         }
-        let (seq, head) = match seat.and_then(|seat| seat.window.front()) {
-            Some((seq, task)) => (Some(*seq), Some(task.cell.clone())),
-            None => (None, None),
-        };
-        // It may be tried again, and then it waits; else it has its outcome in a moment.
-        if let Some(cell) = &head {
-            cell.set_running(false);
-        }
+        let head = self.seats.get(worker).and_then(|seat| seat.window.front().copied());
+        let seq = head.map(|(seq, _)| seq);
         let claimed = seq.zip(link.as_ref()).is_some_and(|(seq, link)| link.was_claimed(seq));
         if in_launch {
             let killed = self.seats.get(worker).is_some_and(|seat| seat.killed);
@@ -62,14 +54,16 @@ impl Core {
         }
         let mut cause = Cause::default();
         cause.detail = Some(detail.into());
-        if let Some((job, link)) = head.zip(link.as_ref()) {
-            cause.remember(&job, link);
+        if let Some(task) = head.and_then(|(_, job)| self.scheduler.get(job)) {
+            // It may be tried again, and then it waits; else it has its outcome in a moment.
+            task.cell.set_running(false);
+            if let Some(link) = &link {
+                cause.remember(&task.cell, link);
+            }
         }
         let event = Event::WorkerGone { worker, exit, claimed };
         self.handle(around, event, &mut cause, after);
         // A launch that followed has made a new place in the meantime.
-        if let Some(seat) = self.seats.remove(worker) {
-            after.tasks.extend(seat.window.into_iter().map(|(_, task)| task));
-        }
+        self.seats.remove(worker);
     }
 }

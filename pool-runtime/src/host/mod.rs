@@ -18,6 +18,7 @@ mod core;
 mod driver;
 mod help;
 mod hub;
+mod inbox;
 mod large;
 mod latch;
 mod launch;

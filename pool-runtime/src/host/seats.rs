@@ -8,8 +8,7 @@ use super::cell::Cell;
 use super::link::Link;
 use super::news::Around;
 use crate::happening::PoolEvent;
-use crate::scheduler::WorkerId;
-use crate::stats::Progress;
+use crate::scheduler::{JobKey, WorkerId};
 use crate::trace;
 use crate::wire::WireFault;
 
@@ -24,8 +23,8 @@ pub(super) struct Seat {
     pub(super) worker: WorkerId,
     /// `None` until its process exists.
     pub(super) link: Option<Arc<Link>>,
-    /// Jobs handed over and not answered, in order, with their seq.
-    pub(super) window: VecDeque<(u64, Task)>,
+    /// Jobs handed over and not answered, in order, with their seq. The scheduler has them.
+    pub(super) window: VecDeque<(u64, JobKey)>,
     /// Replies to jobs below this seq are booked, whether they have come over the channel or not.
     pub(super) booked: u64,
     /// It was told to die: whatever it says from here on is not heard.
@@ -39,11 +38,13 @@ impl Seats {
         Seats((0..workers).map(|_| None).collect())
     }
 
-    /// Makes a place for a new life; what is left of the one before is returned.
-    pub(super) fn launch(&mut self, worker: WorkerId) -> Option<Seat> {
+    /// Makes a place for a new life.
+    pub(super) fn launch(&mut self, worker: WorkerId) {
         let window = VecDeque::new();
         let seat = Seat { worker, link: None, window, booked: 0, killed: false };
-        self.0.get_mut(worker.slot as usize)?.replace(seat)
+        if let Some(place) = self.0.get_mut(worker.slot as usize) {
+            *place = Some(seat);
+        }
     }
 
     /// The seat of this very life.
@@ -70,18 +71,21 @@ impl Seats {
     }
 
     /// Of the worker that has this job and no other.
-    pub(super) fn link_of_lone(&self, cell: &Arc<Cell>) -> Option<Arc<Link>> {
+    pub(super) fn link_of_lone(&self, job: JobKey) -> Option<Arc<Link>> {
         let is_alone = |seat: &&Seat| match (seat.window.front(), seat.window.len()) {
-            (Some((_, task)), 1) => Arc::ptr_eq(&task.cell, cell),
+            (Some(&(_, first)), 1) => first == job,
             _ => false,
         };
         self.0.iter().flatten().find(is_alone)?.live_link().cloned()
     }
 
     /// Ends this very life.
-    pub(super) fn remove(&mut self, worker: WorkerId) -> Option<Seat> {
-        self.get(worker)?;
-        self.0.get_mut(worker.slot as usize)?.take()
+    pub(super) fn remove(&mut self, worker: WorkerId) {
+        let place = self.0.get_mut(worker.slot as usize);
+        let is_this = |seat: &Option<Seat>| seat.as_ref().is_some_and(|seat| seat.worker == worker);
+        if let Some(place) = place.filter(|place| is_this(place)) {
+            *place = None;
+        }
     }
 }
 
@@ -94,14 +98,15 @@ pub(crate) fn take_due<T>(window: &mut VecDeque<(u64, T)>, seq: u64) -> Result<T
 }
 
 impl Seat {
-    /// The job at the front of the window, if there is one, is what the worker can run now.
+    /// The job at the front of the window, if there is one, is what the worker can run now: `head`.
     pub(super) fn begin_head(
         &self,
+        head: Option<&Task>,
         around: &Around,
         wakers: &mut Vec<Waker>,
         trace: &mut trace::Pending,
     ) {
-        let head = self.window.front().map(|(_, task)| &task.cell);
+        let head = head.map(|task| &task.cell);
         if let Some(journal) = self.link.as_ref().and_then(|link| link.journal.as_ref()) {
             journal.begin(head.map(|cell| cell.id()));
         }
@@ -115,14 +120,14 @@ impl Seat {
     }
 
     /// Tells the worker to die. What a thread runs on with is nobody's from here on, and may listen.
-    pub(super) fn kill(&mut self, wakers: &mut Vec<Waker>, tasks: &mut Vec<Task>) {
+    pub(super) fn kill(&mut self, wakers: &mut Vec<Waker>) {
         self.killed = true;
         let Some(link) = &self.link else { return };
         if link.process.is_thread() {
             if let Some(&(seq, _)) = self.window.front() {
                 wakers.extend(link.ask(seq));
             }
-            tasks.extend(self.window.drain(..).map(|(_, task)| task));
+            self.window.clear();
         }
         link.kill();
     }
@@ -132,19 +137,14 @@ impl Seat {
         self.link.as_ref().filter(|_| !self.killed)
     }
 
-    /// Job `seq` has said how far it is. True if it is the head of the window: the replies of those
-    /// before it are on their way otherwise, or it was itself answered or taken back, and says
-    /// nothing any more.
-    pub(super) fn note_progress(
-        &self,
-        seq: u64,
-        progress: Progress,
-        wakers: &mut Vec<Waker>,
-    ) -> bool {
-        let Some(place) = self.window.iter().position(|&(other, _)| other == seq) else {
-            return false;
-        };
-        self.window[place].1.cell.note_progress(progress, wakers);
-        place == 0
+    /// The job at the front of the window.
+    pub(super) fn head(&self) -> Option<JobKey> {
+        self.window.front().map(|&(_, job)| job)
+    }
+
+    /// Job `seq`, and whether it is at the front of the window.
+    pub(super) fn find(&self, seq: u64) -> Option<(JobKey, bool)> {
+        let place = self.window.iter().position(|&(other, _)| other == seq)?;
+        Some((self.window[place].1, place == 0))
     }
 }

@@ -16,7 +16,7 @@ use super::worker::Stage;
 /// A frame that kills whoever reads it must not circle for ever.
 const MOVES: u8 = 3;
 
-impl<T: Clone> Scheduler<T> {
+impl<T> Scheduler<T> {
     pub(super) fn terms(&self, index: u32) -> &Terms {
         self.jobs[index].terms().unwrap_or(&self.config.defaults)
     }
@@ -104,6 +104,7 @@ impl<T: Clone> Scheduler<T> {
     }
 
     fn assign(&mut self, now: Time, slot: u32, index: u32, weight: Weight) {
+        let key = self.jobs.key(index);
         let job = &mut self.jobs[index];
         job.set_place(Place::Window(slot));
         let first = !job.set_assigned();
@@ -114,7 +115,7 @@ impl<T: Clone> Scheduler<T> {
         worker.window.push(index, weight);
         let action = Action::Assign {
             worker: WorkerId { slot, generation: worker.generation },
-            job: job.payload().clone(),
+            job: key,
             attempt,
             remaining: match (terms.timeout, left) {
                 (Some(timeout), Some(left)) => Some(timeout.min(left)),

@@ -148,10 +148,11 @@ pub(crate) enum Ending {
 pub(crate) enum Action<T> {
     /// Start a process for this worker. Ends in `WorkerReady` or `WorkerGone`.
     Launch { worker: WorkerId },
-    /// Append the job to the worker's window and send it.
+    /// Append the job to the worker's window and send it. It stays with the scheduler, which lends it
+    /// by its key until it is resolved.
     Assign {
         worker: WorkerId,
-        job: T,
+        job: JobKey,
         /// From 1.
         attempt: u32,
         /// The job's timeout, or what is left until its deadline if that is less: what the worker is

@@ -89,7 +89,7 @@ pub(crate) struct Scheduler<T> {
     pub(super) actions: VecDeque<Action<T>>,
 }
 
-impl<T: Clone> Scheduler<T> {
+impl<T> Scheduler<T> {
     /// A scheduler that launches every worker at once.
     pub(crate) fn new(config: Config, now: Time) -> Self {
         let config = Config {
@@ -151,8 +151,17 @@ impl<T: Clone> Scheduler<T> {
             self.timers.insert((at, key, Alarm::Deadline));
         }
         self.enqueue(now, key.index);
-        self.conclude(now);
+        // Behind a job that nobody takes it waits like that one, and wakes nobody.
+        if self.queue.first() == Some(key.index) || self.config.idle_timeout.is_some() {
+            self.conclude(now);
+        }
         key
+    }
+
+    /// A job that has not ended.
+    #[inline]
+    pub(crate) fn get(&self, key: JobKey) -> Option<&T> {
+        self.jobs.at(key.index).filter(|(found, _)| *found == key).map(|(_, job)| job)
     }
 
     /// The job at this index, and its key, if there is one.

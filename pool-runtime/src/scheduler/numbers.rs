@@ -20,7 +20,7 @@ pub(crate) struct WorkerView<'a, T> {
     pub(crate) head: Option<(&'a T, u32, Time)>,
 }
 
-impl<T: Clone> Scheduler<T> {
+impl<T> Scheduler<T> {
     /// Every slot, by its number.
     pub(crate) fn workers(&self) -> impl Iterator<Item = WorkerView<'_, T>> {
         self.crew.slots().map(|slot| {

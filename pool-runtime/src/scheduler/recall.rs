@@ -39,7 +39,7 @@ const STUCK: u32 = 5;
 /// How many times as long a worker may need that has not even begun: the machine is busy.
 const MOST_SLACK: u32 = 32;
 
-impl<T: Clone> Scheduler<T> {
+impl<T> Scheduler<T> {
     /// The timeout of an attempt has passed, or its stall timeout.
     pub(super) fn timeout_passed(&mut self, now: Time, key: JobKey, doom: Doom) {
         let Some(index) = self.jobs.find(key) else { return };

@@ -10,7 +10,7 @@ use super::worker::Stage;
 /// So many failed launches in a row mean that launching does not work.
 const HOPELESS_AFTER: u32 = 3;
 
-impl<T: Clone> Scheduler<T> {
+impl<T> Scheduler<T> {
     /// How many workers, starting or ready, there should be now. The one place that says so.
     fn wanted(&self) -> usize {
         let limit = self.config.workers as usize;

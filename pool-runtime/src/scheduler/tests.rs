@@ -67,6 +67,7 @@ impl Bench {
                 }
                 Action::Assign { worker, job, attempt, first, .. } => {
                     let first = if first { ", first" } else { "" };
+                    let job = self.scheduler.get(job).expect("it has not ended");
                     format!("assign {job} to {}, attempt {attempt}{first}", worker.slot)
                 }
                 Action::Recall { worker, .. } => format!("recall {}", worker.slot),

@@ -44,7 +44,7 @@ impl Pending {
     pub(crate) fn logged(&mut self, _: JobSpan, _: Record) {}
 
     #[inline]
-    pub(crate) fn settle(self) {}
+    pub(crate) fn settle(&mut self) {}
 }
 
 #[inline]

@@ -121,9 +121,9 @@ impl Pending {
     }
 
     /// To be called without any lock.
-    pub(crate) fn settle(self) {
-        self.started.iter().for_each(JobSpan::tell);
-        self.records.iter().for_each(|(job, record)| job.emit(record));
+    pub(crate) fn settle(&mut self) {
+        self.started.drain(..).for_each(|span| span.tell());
+        self.records.drain(..).for_each(|(job, record)| job.emit(&record));
     }
 }
 

@@ -191,13 +191,14 @@ impl Host {
     }
 
     fn drain(&self, inner: &Inner<'_>, mut grant: usize) -> usize {
-        while grant > 0 {
+        while grant > 0 && self.mail.load(Ordering::SeqCst) > 0 {
             let mut inbox = self.inbox.lock().unwrap();
-            let Some(news) = inbox.pop_front() else { break };
+            let count = inbox.len().min(grant);
+            let opened: Vec<News> = inbox.drain(..count).collect();
             self.mail.store(inbox.len(), Ordering::SeqCst);
             drop(inbox);
-            self.feed(inner, news);
-            grant -= 1;
+            opened.into_iter().for_each(|news| self.feed(inner, news));
+            grant -= count;
         }
         grant
     }

@@ -106,7 +106,10 @@ impl World {
         let old = std::mem::replace(&mut self.told, self.scheduler.actions.len());
         for action in self.scheduler.actions.range(old.min(self.told)..) {
             match action {
-                Action::Assign { job, .. } => self.check_nobody_was_passed_over(*job as usize)?,
+                Action::Assign { job, .. } => {
+                    let number = self.scheduler.get(*job).ok_or("hands out what has ended")?;
+                    self.check_nobody_was_passed_over(*number as usize)?;
+                }
                 Action::Launch { worker } => self.check_launch_waited(*worker)?,
                 _ => {}
             }
@@ -130,7 +133,7 @@ impl World {
             }
             Action::Assign { worker, job, attempt, remaining, memory_limit, first, prompt } => {
                 self.count("action Assign");
-                let number = job as usize;
+                let number = *self.scheduler.get(job).ok_or("assigns what has ended")? as usize;
                 self.check_assign(worker, number, attempt, first)?;
                 if attempt > 1 && self.jobs[number].not_after > self.jobs[number].not_before {
                     self.count("back-off");

@@ -380,7 +380,8 @@ impl World {
             (Action::Assign { prompt, .. }, Mutant::NeverHurries) => *prompt = false,
             (Action::Assign { prompt, .. }, Mutant::AlwaysHurries) => *prompt = true,
             (Action::Assign { worker, job, .. }, Mutant::HandsOutBehindTheLimited) => {
-                let kind = self.jobs[*job as usize].kind;
+                let Some(number) = self.scheduler.get(*job) else { return false };
+                let kind = self.jobs[*number as usize].kind;
                 let scheduler = &mut self.scheduler;
                 let weight = scheduler.estimates.of(kind);
                 scheduler.crew[worker.slot].window.reweigh_last(weight);

@@ -110,7 +110,8 @@ impl Race<'_> {
                     self.assigned += 1;
                     let at = self.find(worker);
                     let waits = self.runners[at].has_work();
-                    self.runners[at].window.push_back((job as usize, prompt));
+                    let job = *self.scheduler.get(job).expect("it has not ended") as usize;
+                    self.runners[at].window.push_back((job, prompt));
                     if !waits && !self.runners[at].has_core {
                         self.line.push_back(at);
                     }

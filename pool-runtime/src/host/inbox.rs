@@ -1,0 +1,71 @@
+//! News for whoever gets the core's lock next.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use super::news::News;
+
+#[derive(Default)]
+pub(super) struct Inbox {
+    pile: Mutex<Pile>,
+    /// Its length, to be seen without its lock.
+    len: AtomicUsize,
+}
+
+#[derive(Default)]
+struct Pile {
+    news: VecDeque<News>,
+    /// How many of these are jobs.
+    jobs: u64,
+}
+
+impl Inbox {
+    /// Whether nothing lies in it. After a fence it sees what was put there before.
+    pub(super) fn is_empty(&self) -> bool {
+        self.len.load(Ordering::SeqCst) == 0
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.len.load(Ordering::SeqCst)
+    }
+
+    /// How many jobs lie in it.
+    pub(super) fn jobs(&self) -> u64 {
+        self.pile().jobs
+    }
+
+    /// True if the inbox was empty: whoever put in what lies there already has seen to it that
+    /// somebody comes.
+    pub(super) fn put(&self, news: News) -> bool {
+        let mut pile = self.pile();
+        pile.jobs += u64::from(is_job(&news));
+        pile.news.push_back(news);
+        self.len.store(pile.news.len(), Ordering::SeqCst);
+        pile.news.len() == 1
+    }
+
+    /// Moves at most `most` of them, the first ones, to the end of `to`; how many.
+    pub(super) fn take(&self, most: usize, to: &mut VecDeque<News>) -> usize {
+        let mut pile = self.pile();
+        let count = pile.news.len().min(most);
+        pile.jobs -= pile.news.iter().take(count).filter(|news| is_job(news)).count() as u64;
+        if count == pile.news.len() && to.is_empty() {
+            // Both keep their room.
+            std::mem::swap(&mut pile.news, to);
+        } else {
+            to.extend(pile.news.drain(..count));
+        }
+        self.len.store(pile.news.len(), Ordering::SeqCst);
+        count
+    }
+
+    fn pile(&self) -> MutexGuard<'_, Pile> {
+        self.pile.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn is_job(news: &News) -> bool {
+    matches!(news, News::Submit(_))
+}
