@@ -4,8 +4,9 @@
 //! way. So whoever waits for something that is about to come looks for it first, and gives its
 //! processor away between two looks: others on the same core get on with their work.
 //!
-//! It learns when that does not pay. What did not come in time costs the next few turns. A
-//! processor that comes back late (others have work for it, and waking up is faster than waiting
+//! It learns when that does not pay. Two sides that wait for each other have to look at the same
+//! time: after a turn without success the other one sleeps too, and is found awake only if both go on
+//! looking. So a few failures in a row are for nothing; more of them cost the next turns. A processor that comes back late (others have work for it, and waking up is faster than waiting
 //! for one's turn again) is not given away for many times as long as it was gone: one loss of
 //! milliseconds outweighs hundreds of turns that were won, however seldom it happens.
 
@@ -18,8 +19,10 @@ const LIMIT: Duration = Duration::from_micros(30);
 /// A processor that is given away comes back sooner, unless others on this system need it: a virtual
 /// one may be gone for a hundred microseconds, asleep or not.
 const LATE: Duration = Duration::from_micros(400);
-/// Turns that are sat out at most after one without success.
-const MOST_SAT_OUT: u32 = 64;
+/// So many failures cost nothing. A success makes up for two.
+const FREE: u32 = 8;
+/// Each one beyond doubles the turns that are sat out after it, up to 64.
+const MOST: u32 = FREE + 7;
 /// So many times as long as a processor was gone it is not given away again: what is lost that way
 /// is this part of all time at most.
 const PENANCE: u32 = 32;
@@ -31,8 +34,8 @@ const OFF: u32 = u32::MAX;
 pub(crate) struct Spinner {
     /// Turns to sit out.
     left: AtomicU32,
-    /// How many that were after the last failure; less with each success.
-    price: AtomicU32,
+    /// Failures that no success has made up for.
+    failures: AtomicU32,
     began: Instant,
     /// Nanoseconds since then until which it does not look at all; zero: none.
     barred: AtomicU64,
@@ -53,7 +56,7 @@ impl Spinner {
         let left = if on { 0 } else { OFF };
         Spinner {
             left: AtomicU32::new(left),
-            price: AtomicU32::new(0),
+            failures: AtomicU32::new(FREE),
             began: Instant::now(),
             barred: AtomicU64::new(0),
         }
@@ -111,10 +114,15 @@ impl Spinner {
 
     /// What came of a turn that saw the clock at `now`, and then perhaps lost its processor.
     fn learn(&self, turn: Turn, now: Instant) {
-        let price = self.price.load(Ordering::Relaxed);
-        let price = match turn {
-            Turn::Found => price / 2,
-            Turn::Nothing => (price * 2).clamp(1, MOST_SAT_OUT),
+        let failures = self.failures.load(Ordering::Relaxed);
+        let (failures, sat_out) = match turn {
+            // Beyond the free ones they were paid for.
+            Turn::Found if failures > FREE => (failures - 1, 0),
+            Turn::Found => (failures.saturating_sub(2), 0),
+            Turn::Nothing => {
+                let failures = (failures + 1).min(MOST);
+                (failures, failures.checked_sub(FREE + 1).map_or(0, |doublings| 1 << doublings))
+            }
             Turn::Late(gone) => {
                 let until = (now - self.began) + gone * (PENANCE + 1);
                 let until = u64::try_from(until.as_nanos()).unwrap_or(u64::MAX);
@@ -122,8 +130,8 @@ impl Spinner {
                 return;
             }
         };
-        self.price.store(price, Ordering::Relaxed);
-        self.left.store(if turn == Turn::Found { 0 } else { price }, Ordering::Relaxed);
+        self.failures.store(failures, Ordering::Relaxed);
+        self.left.store(sat_out, Ordering::Relaxed);
     }
 }
 
@@ -141,6 +149,26 @@ mod tests {
         let spinner = Spinner::new(true);
         assert!(spinner.spin(|| true));
         assert_eq!(sat_out(&spinner), 0);
+    }
+
+    #[test]
+    fn a_few_failures_are_for_nothing_once_it_has_found_something() {
+        let spinner = Spinner::new(true);
+        (0..FREE).for_each(|_| spinner.learn(Turn::Found, Instant::now()));
+        for _ in 0..FREE {
+            spinner.learn(Turn::Nothing, Instant::now());
+            assert_eq!(sat_out(&spinner), 0);
+        }
+        spinner.learn(Turn::Nothing, Instant::now());
+        assert_eq!(sat_out(&spinner), 1);
+        // With two failures to a success it goes on looking.
+        let spinner = Spinner::new(true);
+        for _ in 0..100 {
+            for turn in [Turn::Found, Turn::Nothing, Turn::Nothing] {
+                spinner.learn(turn, Instant::now());
+            }
+            assert_eq!(sat_out(&spinner), 0);
+        }
     }
 
     #[test]
