@@ -95,8 +95,10 @@ impl Birth {
     fn go_on(self, host: &Arc<Host>) {
         let host = host.clone();
         tokio::spawn(async move {
-            life(&host, self).await;
+            let link = life(&host, self).await;
             host.enter_as_driver(News::Reaped);
+            // Whoever waits for the end of the pool need not wait until its memory is unmapped.
+            drop(link);
         });
     }
 }
@@ -124,15 +126,16 @@ async fn drive(host: Arc<Host>, first: Option<Birth>) {
     }
 }
 
-/// One worker's life, from the moment that it was launched until it is reaped.
-async fn life(host: &Host, birth: Birth) {
+/// One worker's life, from the moment that it was launched until it is reaped; what is left of it.
+async fn life(host: &Host, birth: Birth) -> Option<Arc<Link>> {
     let worker = birth.worker;
     let (link, welcome, capture) = match birth.launched {
         Ok((link, welcome, capture)) => (Arc::new(link), welcome, capture),
         Err(reason) => {
             let exit = WorkerExit::Unknown;
             let gone = Gone { worker, link: None, exit, detail: reason, in_launch: true };
-            return host.enter_as_driver(News::Gone(gone));
+            host.enter_as_driver(News::Gone(gone));
+            return None;
         }
     };
     host.enter_as_driver(News::Launched(link.clone()));
@@ -193,6 +196,7 @@ async fn life(host: &Host, birth: Birth) {
         in_launch: !desk.is_ready,
     }));
     bury(&link).await;
+    Some(link)
 }
 
 /// Reaps behind everybody's back: a process that would not die, and orphans.
