@@ -8,13 +8,13 @@
 
 use std::ffi::OsStr;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use interprocess::local_socket::traits::StreamCommon;
 use interprocess::os::unix::uds_local_socket::Stream;
+use rustix::fs::{Mode, OFlags};
 
 use super::Handle;
 use super::channel::{ChannelEnd, receive_welcome};
@@ -77,9 +77,9 @@ fn believe(told: &OsStr) -> Result<Adopted, String> {
         ));
     }
     let pid: i32 = pid.parse().map_err(|_| "its value is malformed")?;
-    let stdin = io::stdin();
+    // Not by the standard library's `stdin`, which has a buffer.
     let stream = Stream::from(UnixStream::from(
-        away(stdin.as_fd()).map_err(|error| format!("stdin cannot be moved: {error}"))?,
+        away(rustix::stdio::stdin()).map_err(|error| format!("stdin cannot be moved: {error}"))?,
     ));
     // On a socket pair the peer is whoever made the pair.
     let creds = stream.peer_creds().map_err(|error| format!("stdin is no channel: {error}"))?;
@@ -102,7 +102,7 @@ fn believe(told: &OsStr) -> Result<Adopted, String> {
 }
 
 fn close_stdin() -> io::Result<()> {
-    let null = std::fs::File::open("/dev/null")?;
+    let null = rustix::fs::open(c"/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;
     rustix::stdio::dup2_stdin(&null)?;
     Ok(())
 }

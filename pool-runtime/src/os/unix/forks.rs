@@ -90,8 +90,10 @@ mod page {
     fn map() -> Option<*mut AtomicU32> {
         let protection = ProtFlags::READ | ProtFlags::WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours.
-        let page =
-            unsafe { mmap_anonymous(ptr::null_mut(), LEN, protection, MapFlags::PRIVATE) }.ok()?;
+        let page = unsafe {
+            mmap_anonymous(ptr::null_mut(), LEN, protection, MapFlags::PRIVATE | MapFlags::POPULATE)
+        }
+        .ok()?;
         // SAFETY: the range was mapped above and nobody has it.
         let wiped = unsafe { madvise(page, LEN, Advice::LinuxWipeOnFork) };
         if wiped.is_err() {
