@@ -56,11 +56,6 @@ fn start(adopted: Adopted) -> Result<serve::Worker, String> {
     let worker = serve::Worker::new(outbox, watch, table, welcome);
     let last_words = worker.last_words();
     panic::install(Some(last_words));
-    // Before any code of the user; and if there is none now, while the host does its part.
-    let has_hooks = registry::start_hooks().next().is_some();
-    if has_hooks {
-        os::offer_to_the_kernel();
-    }
     let hello = Hello {
         protocol: PROTOCOL_VERSION,
         pid: std::process::id(),
@@ -68,9 +63,6 @@ fn start(adopted: Adopted) -> Result<serve::Worker, String> {
         trouble: run_hooks().err(),
     };
     channel.write_all(&hello.encode(), &[]).map_err(|_| os::HOST_GONE)?;
-    if !has_hooks {
-        os::offer_to_the_kernel();
-    }
     match hello.trouble {
         None => Ok(worker),
         // The host has the reason and tells it.

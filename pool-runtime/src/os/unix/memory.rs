@@ -1,4 +1,4 @@
-//! How much memory a process has resident.
+//! How much memory a process has resident, and which one is to go where there is none left.
 
 use std::sync::OnceLock;
 
@@ -15,6 +15,35 @@ pub(super) struct Gauge(OnceLock<Source>);
 type Source = std::fs::File;
 #[cfg(not(target_os = "linux"))]
 type Source = std::convert::Infallible;
+
+/// By how much a worker's score is above its host's: three tenths of the memory there is.
+#[cfg(target_os = "linux")]
+const OOM_OFFER: i32 = 300;
+#[cfg(target_os = "linux")]
+const OOM_HIGHEST: i32 = 1000;
+
+/// Where memory runs out the kernel ends the process with the highest score (proc(5),
+/// `oom_score_adj`): a worker rather than its host, whose score it has inherited. Raising that of
+/// one's own child needs no right. `owned` is asked whether the number is still the process's.
+pub(super) fn offer_to_the_kernel(pid: Pid, owned: impl FnOnce() -> bool) {
+    #[cfg(target_os = "linux")]
+    {
+        use std::io::{Read as _, Write as _};
+
+        let path = format!("/proc/{}/oom_score_adj", pid.as_raw_pid());
+        let score = std::fs::File::options().read(true).write(true).open(path);
+        // Asked after opening: so it cannot be the file of a later process of that number.
+        let Some(mut score) = score.ok().filter(|_| owned()) else { return };
+        let mut text = [0; 16];
+        let read = score.read(&mut text).unwrap_or(0);
+        let inherited = std::str::from_utf8(&text[..read]).ok();
+        let inherited: i32 = inherited.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
+        let offer = (inherited + OOM_OFFER).min(OOM_HIGHEST);
+        let _ = score.write_all(offer.to_string().as_bytes());
+    }
+    #[cfg(not(target_os = "linux"))]
+    let _ = (pid, owned);
+}
 
 impl Gauge {
     /// Bytes that are resident now; `None` for a process that has ended, and where the system

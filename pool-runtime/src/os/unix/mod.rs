@@ -18,8 +18,8 @@ pub(crate) use pages::give_back;
 pub(crate) use pipe::{PipeEnd, output_pipe};
 pub(crate) use process::{Process, own_executable, own_stdout, spawn};
 pub(crate) use worker::{
-    HostWatch, Nudge, Woken, end_own_group, flush_c_stdout, leave, name_thread,
-    offer_to_the_kernel, prepare_worker, print_lines, restore_stdout, spawn_small, wait_for_host,
+    HostWatch, Nudge, Woken, end_own_group, flush_c_stdout, leave, name_thread, prepare_worker,
+    print_lines, restore_stdout, spawn_small, wait_for_host,
 };
 
 /// Something of the kernel's that can be handed to another process.

@@ -15,7 +15,7 @@ use tokio::io::unix::AsyncFd;
 
 use super::Handle;
 use super::channel::{HostEnd, pair, watch};
-use super::memory::Gauge;
+use super::memory::{Gauge, offer_to_the_kernel};
 use crate::error::WorkerExit;
 use crate::os::WORKER_VARIABLE;
 use crate::wire::PROTOCOL_VERSION;
@@ -83,6 +83,8 @@ pub(crate) fn spawn(mut command: Command, name: &OsStr) -> io::Result<(HostEnd, 
         process.exit = exit;
         HostEnd::register(ours)
     });
+    // Before it has its welcome: no code of a user's runs in there before that.
+    offer_to_the_kernel(pid, || process.is_ours());
     match registered {
         Ok(ours) => Ok((ours, process)),
         Err(error) => {

@@ -12,12 +12,6 @@ use rustix::process::{Pid, Signal};
 use super::Handle;
 use super::channel::ChannelEnd;
 
-/// By how much a worker's score is above its host's: three tenths of the memory there is.
-#[cfg(target_os = "linux")]
-const OOM_OFFER: i32 = 300;
-#[cfg(target_os = "linux")]
-const OOM_HIGHEST: i32 = 1000;
-
 /// What [`spawn_small`] gives a thread: as much as a waker of a job may need.
 const SMALL_STACK: usize = 256 * 1024;
 
@@ -218,25 +212,6 @@ pub(crate) fn prepare_worker(slot: u32) {
     }
     if let Ok(name) = std::ffi::CString::new(format!("pool-worker-{slot}")) {
         name_thread(&name);
-    }
-}
-
-/// Where memory runs out the kernel ends the process with the highest score (proc(5),
-/// `oom_score_adj`): a worker rather than its host. Raising one's own needs no right.
-pub(crate) fn offer_to_the_kernel() {
-    #[cfg(target_os = "linux")]
-    {
-        use std::io::{Read as _, Write as _};
-
-        let score =
-            std::fs::File::options().read(true).write(true).open("/proc/self/oom_score_adj");
-        let Ok(mut score) = score else { return };
-        let mut text = [0; 16];
-        let read = score.read(&mut text).unwrap_or(0);
-        let inherited = std::str::from_utf8(&text[..read]).ok();
-        let inherited: i32 = inherited.and_then(|text| text.trim().parse().ok()).unwrap_or(0);
-        let offer = (inherited + OOM_OFFER).min(OOM_HIGHEST);
-        let _ = score.write_all(offer.to_string().as_bytes());
     }
 }
 
