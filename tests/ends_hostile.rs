@@ -6,9 +6,12 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use pool::{JobError, JobErrorKind, Pool, PoolBuilder, WorkerExit, call, pool_job, submit};
+use pool::{
+    JobError, JobErrorKind, JobHandle, Pool, PoolBuilder, WorkerExit, call, pool_job, submit,
+};
 use pool_tests::jobs;
 use pool_tests::{isolated, pids, proc, scratch, wait_until};
+use rustix::process::Signal;
 
 /// What a host may grow by whatever a worker says: buffers for several workers, no more.
 const GROWTH: u64 = 24 << 20;
@@ -195,6 +198,41 @@ fn half_a_frame_is_waited_for_until_the_timeout_or_a_kill() {
         wait_until("it runs", || job.status() == pool::JobStatus::Running);
         job.kill();
         assert!(job.wait().unwrap_err().is_cancelled());
+    });
+}
+
+/// A thread of its own reads it, and is gone when the worker is.
+#[pool::test]
+fn a_quarter_of_a_large_output_is_waited_for_until_somebody_ends_it() {
+    isolated(|| {
+        let how = "says a quarter of a large output";
+        let pool = puppets(how).max_payload(1 << 30).build().unwrap();
+        let readers = || proc::own_threads().iter().filter(|name| *name == "pool-large").count();
+        let reads = |job: &JobHandle<u32>| {
+            wait_until("it is read", || readers() == 1);
+            assert_eq!(job.status(), pool::JobStatus::Running);
+        };
+        let limit = Duration::from_millis(300);
+        let job = pool.submit(call!(jobs::pid).timeout(limit));
+        reads(&job);
+        let error = job.wait().unwrap_err();
+        assert_eq!(*error.kind(), JobErrorKind::TimedOut(limit), "{error}");
+        let job = submit!(pool => jobs::pid);
+        reads(&job);
+        job.kill();
+        assert!(job.wait().unwrap_err().is_cancelled());
+        let job = submit!(pool => jobs::pid);
+        reads(&job);
+        let pid = pool.stats().workers[0].pid.unwrap();
+        jobs::send(pid, Signal::KILL);
+        let error = job.wait().unwrap_err();
+        assert_eq!(*error.kind(), JobErrorKind::Crashed(WorkerExit::Signal(9)), "{error}");
+        let job = submit!(pool => jobs::pid);
+        reads(&job);
+        pool.shutdown();
+        assert_eq!(*job.wait().unwrap_err().kind(), JobErrorKind::PoolClosed);
+        pool::block_on(pool.shutdown_async());
+        wait_until("nobody reads", || readers() == 0);
     });
 }
 

@@ -236,6 +236,11 @@ impl Puppet {
         match how {
             "behaves well" => self.serve(),
             "says half a frame" => self.answer(|seq| frame(DONE, seq, &[0; 100])[..26].to_vec()),
+            "says a quarter of a large output" => self.answer(|seq| {
+                let mut part = header(64 << 20, DONE, 0, seq);
+                part.resize(16 << 20, 7);
+                part
+            }),
             "promises too much" => self.answer(|seq| header(u32::MAX, DONE, 0, seq)),
             "invents a kind" => self.answer(|seq| frame(77, seq, &[])),
             "invents flags" => self.answer(|seq| header(0, DONE, 0xf0, seq)),

@@ -34,6 +34,8 @@ const MUCH: usize = 8 * 1024;
 const HELD_BACK: Duration = Duration::from_micros(20);
 /// What a submitting thread writes at most, while it holds the core's lock.
 const WRITE_GRANT: usize = 64 * 1024;
+/// What is so large that the driver has no time for it.
+pub(super) const LARGE: usize = 4 << 20;
 /// What the driver writes in one turn.
 const DRIVER_GRANT: usize = 256 * 1024;
 /// Reports of a worker may be longer than a small `max_payload`, and never as long as a large one.
@@ -197,6 +199,12 @@ impl Link {
         let wrote = self.write_some(&mut out, DRIVER_GRANT);
         out.is_blocked = wrote != Wrote::All;
         wrote == Wrote::UntilFull
+    }
+
+    /// Whether so much has to be written that the driver has no time for it.
+    pub(super) fn has_much_to_write(&self) -> bool {
+        let out = self.out();
+        out.is_blocked && out.len() >= LARGE
     }
 
     /// Whether the driver has something to write.

@@ -157,6 +157,14 @@ impl<K: Kind> FrameReader<K> {
         source.read_into(&mut self.buffer, self.asked)
     }
 
+    /// How much is still to come of a body that is read in place.
+    pub(crate) fn missing(&self) -> usize {
+        match self.head {
+            Some(header) if !self.body.is_empty() => header.len as usize - self.body.len(),
+            _ => 0,
+        }
+    }
+
     /// Whether the last read asked for more than so much.
     pub(crate) fn asked_for_more_than(&self, n: usize) -> bool {
         self.asked > n

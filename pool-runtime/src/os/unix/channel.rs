@@ -278,6 +278,23 @@ impl HostEnd {
         self.0.readable().await.map(Readable)
     }
 
+    /// Blocks until there is something to read, or for so long: not on the driver's thread.
+    pub(crate) fn wait(&self, patience: Duration) {
+        self.wait_for(PollFlags::IN, patience);
+    }
+
+    /// The same until the channel takes more.
+    pub(crate) fn wait_for_room(&self, patience: Duration) {
+        self.wait_for(PollFlags::OUT, patience);
+    }
+
+    fn wait_for(&self, what: PollFlags, patience: Duration) {
+        let limit = Timespec::try_from(patience).ok();
+        let mut descriptors = [PollFd::new(self.0.get_ref(), what)];
+        // Whatever it says, the next try says more.
+        let _ = rustix::event::poll(&mut descriptors, limit.as_ref());
+    }
+
     /// Writes what fits now of the parts.
     pub(crate) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {

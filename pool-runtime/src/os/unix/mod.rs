@@ -11,7 +11,7 @@ mod process;
 mod worker;
 
 pub(crate) use adopt::{Adopted, Adoption, adopt, forget_environment, is_privileged, is_worker};
-pub(crate) use channel::{ChannelEnd, HostEnd, WithoutWaiting, local_channel};
+pub(crate) use channel::{ChannelEnd, HostEnd, Readable, WithoutWaiting, local_channel};
 pub(crate) use forks::fork_depth;
 pub(crate) use mapping::Mapping;
 pub(crate) use pages::give_back;

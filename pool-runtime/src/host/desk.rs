@@ -1,0 +1,392 @@
+//! Reads one worker's frames, and writes what a submitter could not.
+
+use std::io;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::capture::{Capture, Rest};
+use super::core::Host;
+use super::link::{Answer, LARGE, Link, Said, TEXT_ROOM};
+use super::memory;
+use super::news::News;
+use super::offload::{Offload, read_body, write_all};
+use super::pokes::Pokes;
+use super::race::{First, race};
+use crate::os::Readable;
+use crate::wire::{Flags, Frame, FrameReader, Hello, ToHost, Welcome, WireFault};
+
+/// Reads in one turn, before the others have theirs.
+const READS_A_TURN: usize = 16;
+/// Bytes in one turn: whoever sends megabytes does not hold up the small replies of others.
+const BYTES_A_TURN: usize = 256 * 1024;
+/// What jobs have logged, in one turn: each is work for a subscriber, of which nothing is known.
+const RECORDS_A_TURN: usize = 256;
+/// Reads of what lies in the channel after a death: more than it holds, and yet bounded, since a
+/// descendant that got away may go on writing into it.
+const READS_AT_DEATH: usize = 256;
+/// When the system has no descriptor to spare.
+const REGISTER_AGAIN: Duration = Duration::from_millis(20);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ended {
+    /// The process has ended; its last words may still lie in the channel.
+    Process,
+    /// The channel has ended.
+    Channel,
+    /// The channel takes no more; what the worker said last may still lie in it.
+    Writing,
+}
+
+/// Reads one worker's frames.
+pub(super) struct Desk {
+    reader: FrameReader<ToHost>,
+    welcome: Welcome,
+    /// What it prints.
+    pub(super) capture: Capture,
+    /// It has greeted.
+    pub(super) is_ready: bool,
+    /// What it said beside its replies: of a recalled frame, or of the progress of a job before its
+    /// reply. One for each frame that was sent, at most.
+    asides: u64,
+    pokes: Pokes,
+    /// The job that was answered last.
+    answered: Option<u64>,
+    /// What jobs have logged, in this turn.
+    records: usize,
+    /// Who has the reader meanwhile.
+    reading: Option<Offload<FrameReader<ToHost>>>,
+    /// Who writes meanwhile.
+    writing: Option<Offload<()>>,
+    /// There was no thread to be had: this one does all.
+    is_alone: bool,
+}
+
+/// What there is to be read.
+enum More<'a> {
+    Readable(Readable<'a>),
+    /// The reader is back.
+    Read(Option<FrameReader<ToHost>>),
+}
+
+async fn more<'a>(
+    reading: &mut Option<Offload<FrameReader<ToHost>>>,
+    link: &'a Link,
+) -> io::Result<More<'a>> {
+    match reading {
+        Some(reading) => Ok(More::Read(reading.done().await)),
+        None => link.channel.readable().await.map(More::Readable),
+    }
+}
+
+/// What became of what was to be written.
+enum Writes {
+    /// It is much.
+    Large,
+    /// It was much.
+    Written,
+    /// Nothing can be written any more.
+    Refused,
+}
+
+async fn writes(writing: &mut Option<Offload<()>>, link: &Link, is_alone: bool) -> Writes {
+    match writing {
+        Some(writing) => {
+            writing.done().await;
+            Writes::Written
+        }
+        None => write_rest(link, is_alone).await,
+    }
+}
+
+/// What came of some reads.
+enum Readings {
+    /// There may be more.
+    More,
+    /// Nothing more for now.
+    Drained,
+    /// Much more, of one body.
+    Large,
+    /// Nothing more for ever.
+    End,
+}
+
+impl Desk {
+    pub(super) fn new(host: &Host, welcome: Welcome, capture: Capture) -> Desk {
+        Desk {
+            reader: FrameReader::new(host.around.plan.max_payload.max(TEXT_ROOM)),
+            welcome,
+            capture,
+            is_ready: false,
+            asides: 0,
+            pokes: Pokes::default(),
+            answered: None,
+            records: 0,
+            reading: None,
+            writing: None,
+            is_alone: false,
+        }
+    }
+
+    pub(super) async fn serve(&mut self, host: &Host, link: &Arc<Link>) -> Ended {
+        loop {
+            let writes = writes(&mut self.writing, link, self.is_alone);
+            let worker = race(more(&mut self.reading, link), link.process.ended());
+            let beside = race(self.pokes.pause_is_over(), self.capture.read());
+            let news = race(race(worker, writes), beside).await;
+            match news {
+                First::Left(First::Left(First::Left(Ok(More::Read(reader))))) => {
+                    if !self.take_back(host, link, reader) {
+                        return Ended::Channel;
+                    }
+                }
+                First::Left(First::Left(First::Left(Ok(More::Readable(readable))))) => {
+                    let readings = self.read(host, link, READS_A_TURN);
+                    // Whoever speaks without end is heard first, each time.
+                    if self.pokes.is_pause_over() {
+                        self.look_again(host, link);
+                    }
+                    match readings {
+                        Readings::More => tokio::task::yield_now().await,
+                        Readings::Drained => readable.drained(),
+                        Readings::Large => self.lend_reader(link).await,
+                        Readings::End => return Ended::Channel,
+                    }
+                }
+                // The runtime is going away.
+                First::Left(First::Left(First::Left(Err(_)))) => return Ended::Channel,
+                First::Left(First::Left(First::Right(()))) => return Ended::Process,
+                First::Left(First::Right(Writes::Refused)) => return Ended::Writing,
+                First::Left(First::Right(Writes::Large)) => {
+                    self.writing = Offload::begin((), link, write_all).ok();
+                    self.is_alone |= self.writing.is_none();
+                }
+                First::Left(First::Right(Writes::Written)) => self.writing = None,
+                First::Right(First::Right(())) => {
+                    self.capture.deliver(host.hub(), link.journal.as_ref());
+                    // Whoever prints without end is one among many.
+                    tokio::task::yield_now().await;
+                }
+                First::Right(First::Left(())) => self.look_again(host, link),
+            }
+        }
+    }
+
+    /// Passes on what a job has said of its progress since the last look.
+    fn look_again(&mut self, host: &Host, link: &Arc<Link>) {
+        if let Some(answer) = self.pokes.look_again(link) {
+            host.enter_as_driver(News::Answers(link.clone(), vec![answer]));
+        }
+    }
+
+    /// Reads what it prints until the process has ended, or for so long. Whether it has.
+    pub(super) async fn outlive(&mut self, host: &Host, link: &Link, limit: Duration) -> bool {
+        let ended = race(link.process.ended(), tokio::time::sleep(limit));
+        let pump = self.capture.pump(host.hub(), link.journal.as_ref());
+        matches!(race(ended, pump).await, First::Left(First::Left(())))
+    }
+
+    /// After a death: what still lies in the channel.
+    pub(super) fn read_last(&mut self, host: &Host, link: &Arc<Link>) {
+        self.read(host, link, READS_AT_DEATH);
+    }
+
+    /// Reads and books what is there.
+    fn read(&mut self, host: &Host, link: &Arc<Link>, turns: usize) -> Readings {
+        self.records = 0;
+        let mut bytes = 0;
+        for _ in 0..turns {
+            // Nothing that it has said since counts.
+            if link.is_condemned() {
+                return Readings::End;
+            }
+            let filled = self.reader.fill(&mut &link.channel);
+            if !self.book(host, link) {
+                return Readings::End;
+            }
+            match filled {
+                Ok(0) => return Readings::End,
+                Ok(_) if self.has_much_to_read() && turns < READS_AT_DEATH => {
+                    return Readings::Large;
+                }
+                Ok(n) => {
+                    bytes += n;
+                    let is_much = bytes >= BYTES_A_TURN || self.records >= RECORDS_A_TURN;
+                    if is_much && turns < READS_AT_DEATH {
+                        break;
+                    }
+                    // What was not filled shows that the channel is empty, where readiness is told
+                    // by epoll or kqueue: so tokio's own sockets do it.
+                    if self.reader.asked_for_more_than(n) && turns < READS_AT_DEATH {
+                        return Readings::Drained;
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    return Readings::Drained;
+                }
+                // A peer that died with unread bytes: an error once, then the end.
+                Err(_) => return Readings::End,
+            }
+        }
+        Readings::More
+    }
+
+    /// Books what was read. False if the worker is at fault.
+    fn book(&mut self, host: &Host, link: &Arc<Link>) -> bool {
+        let mut answers = Vec::new();
+        let fault = self.parse(host, link, &mut answers).err();
+        if !answers.is_empty() {
+            // What a job has printed before it answered comes before its end.
+            let ends = answers.iter().any(|answer| answer.said.ends_job());
+            let rest = if ends { Rest::Line } else { Rest::Stays };
+            self.capture.drain(host.hub(), link.journal.as_ref(), rest);
+            host.enter_as_driver(News::Answers(link.clone(), answers));
+        }
+        let is_at_fault = fault.is_some();
+        if let Some(reason) = fault {
+            link.condemn(reason);
+        }
+        !is_at_fault
+    }
+
+    fn has_much_to_read(&self) -> bool {
+        !self.is_alone && self.reader.missing() >= LARGE
+    }
+
+    /// To a thread; if there can be none, this one reads on.
+    async fn lend_reader(&mut self, link: &Arc<Link>) {
+        let reader = std::mem::replace(&mut self.reader, FrameReader::new(0));
+        match Offload::begin(reader, link, read_body) {
+            Ok(reading) => self.reading = Some(reading),
+            Err(reader) => {
+                self.reader = reader;
+                self.is_alone = true;
+                tokio::task::yield_now().await;
+            }
+        }
+    }
+
+    /// The reader is back, and something may be whole. False: nothing more can be read.
+    fn take_back(
+        &mut self,
+        host: &Host,
+        link: &Arc<Link>,
+        reader: Option<FrameReader<ToHost>>,
+    ) -> bool {
+        self.reading = None;
+        match reader {
+            Some(reader) => self.reader = reader,
+            None => link.condemn("what it sent was lost on the way".to_owned()),
+        }
+        !link.is_condemned() && self.book(host, link)
+    }
+
+    /// The worker has ended: what its threads have is wanted back.
+    pub(super) async fn stop_threads(&mut self, host: &Host, link: &Arc<Link>) {
+        if let Some(writing) = self.writing.take() {
+            let _ = writing.stop().await;
+        }
+        if let Some(reading) = self.reading.take() {
+            let reader = reading.stop().await;
+            self.take_back(host, link, reader);
+        }
+    }
+
+    fn parse(
+        &mut self,
+        host: &Host,
+        link: &Arc<Link>,
+        answers: &mut Vec<Answer>,
+    ) -> Result<(), String> {
+        loop {
+            let is_ready = self.is_ready;
+            let limit = host.around.plan.max_payload;
+            let check = |header: &_| match is_ready {
+                true => Answer::check(header, link.sent(), limit),
+                false => Hello::check(header),
+            };
+            let Some(frame) = self.reader.next(check).map_err(|fault| fault.to_string())? else {
+                return Ok(());
+            };
+            if frame.header.flags.has(Flags::RING) {
+                link.receive(frame.header.frame_len());
+            }
+            if self.is_ready {
+                let mut answer = Answer::read(frame).map_err(|fault| fault.to_string())?;
+                match answer.said {
+                    Said::News => match self.pokes.heard(link) {
+                        Ok(Some(news)) => answer = news,
+                        Ok(None) => continue,
+                        Err(fault) => return Err(fault.to_string()),
+                    },
+                    Said::Awake | Said::Progress(_) => {
+                        self.asides += 1;
+                        if self.asides > link.sent() {
+                            return Err(WireFault::Unexpected("more asides than jobs").to_string());
+                        }
+                    }
+                    // Its job goes on, and keeps its limit.
+                    Said::Logged(_) => {}
+                    Said::Done(_) | Said::Failed(_) | Said::Panicked(_) => {
+                        let seq = answer.seq;
+                        if self.answered.replace(seq).is_some_and(|last| last >= seq) {
+                            return Err(WireFault::Seq { seq }.to_string());
+                        }
+                        answer.is_bloated = memory::is_bloated(link, answer.seq);
+                    }
+                }
+                let is_record = matches!(answer.said, Said::Logged(_));
+                self.records += usize::from(is_record);
+                let is_behind =
+                    matches!(answers.last(), Some(Answer { said: Said::Logged(_), .. }));
+                if is_behind && !is_record {
+                    // A job's end is not to be seen before what it logged was passed on.
+                    let records = std::mem::take(answers);
+                    host.enter_as_driver(News::Answers(link.clone(), records));
+                    if link.is_condemned() {
+                        return Ok(());
+                    }
+                }
+                answers.push(answer);
+            } else {
+                self.greet(&frame)?;
+                self.is_ready = true;
+                host.enter_as_driver(News::Ready(link.worker));
+            }
+        }
+    }
+
+    fn greet(&self, frame: &Frame<ToHost>) -> Result<(), String> {
+        let hello = Hello::decode(&frame.body).map_err(|fault: WireFault| fault.to_string())?;
+        match hello.objection(&self.welcome) {
+            None => Ok(()),
+            Some(reason) => Err(reason),
+        }
+    }
+}
+
+/// Writes what a submitter could not, whenever the channel takes more, until it never will again.
+/// May be dropped and begun again at any time.
+async fn write_rest(link: &Link, is_alone: bool) -> Writes {
+    while !link.is_closed() {
+        if !link.is_blocked() {
+            link.blocked.notified().await;
+        } else if !is_alone && link.has_much_to_write() {
+            return Writes::Large;
+        } else if write_blocked(link).await.is_err() {
+            // No descriptor for the registration: others give theirs back some time.
+            tokio::time::sleep(REGISTER_AGAIN).await;
+        }
+    }
+    Writes::Refused
+}
+
+/// Writes until nothing is left to be written.
+async fn write_blocked(link: &Link) -> io::Result<()> {
+    let room = link.channel.room()?;
+    while link.is_blocked() && !link.is_closed() {
+        room.write_with(|| link.write_on()).await?;
+        // The others have their turn.
+        tokio::task::yield_now().await;
+    }
+    Ok(())
+}
