@@ -208,31 +208,35 @@ fn a_quarter_of_a_large_output_is_waited_for_until_somebody_ends_it() {
         let how = "says a quarter of a large output";
         let pool = puppets(how).max_payload(1 << 30).build().unwrap();
         let readers = || proc::own_threads().iter().filter(|name| *name == "pool-large").count();
-        let reads = |job: &JobHandle<u32>| {
+        let is_read = |job: &JobHandle<u32>| {
             wait_until("it is read", || readers() == 1);
             assert_eq!(job.status(), pool::JobStatus::Running);
         };
+        let is_over = || wait_until("nobody reads", || readers() == 0);
         let limit = Duration::from_millis(300);
         let job = pool.submit(call!(jobs::pid).timeout(limit));
-        reads(&job);
+        is_read(&job);
         let error = job.wait().unwrap_err();
         assert_eq!(*error.kind(), JobErrorKind::TimedOut(limit), "{error}");
+        is_over();
         let job = submit!(pool => jobs::pid);
-        reads(&job);
+        is_read(&job);
         job.kill();
         assert!(job.wait().unwrap_err().is_cancelled());
+        is_over();
         let job = submit!(pool => jobs::pid);
-        reads(&job);
+        is_read(&job);
         let pid = pool.stats().workers[0].pid.unwrap();
         jobs::send(pid, Signal::KILL);
         let error = job.wait().unwrap_err();
         assert_eq!(*error.kind(), JobErrorKind::Crashed(WorkerExit::Signal(9)), "{error}");
+        is_over();
         let job = submit!(pool => jobs::pid);
-        reads(&job);
+        is_read(&job);
         pool.shutdown();
         assert_eq!(*job.wait().unwrap_err().kind(), JobErrorKind::PoolClosed);
         pool::block_on(pool.shutdown_async());
-        wait_until("nobody reads", || readers() == 0);
+        is_over();
     });
 }
 
