@@ -214,9 +214,7 @@ fn a_quarter_of_a_large_output_is_waited_for_until_somebody_ends_it() {
         };
         let is_over = || wait_until("nobody reads", || readers() == 0);
         let limit = Duration::from_millis(300);
-        let job = pool.submit(call!(jobs::pid).timeout(limit));
-        is_read(&job);
-        let error = job.wait().unwrap_err();
+        let error = pool.submit(call!(jobs::pid).timeout(limit)).wait().unwrap_err();
         assert_eq!(*error.kind(), JobErrorKind::TimedOut(limit), "{error}");
         is_over();
         let job = submit!(pool => jobs::pid);
