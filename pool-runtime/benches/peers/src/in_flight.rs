@@ -1,5 +1,6 @@
 //! Many no-ops in flight: hand all of them over, then wait for all of them, a handle each.
 
+use std::cell::RefCell;
 use std::time::Instant;
 
 use pool::{Call, JobStream, call};
@@ -7,11 +8,13 @@ use pool::{Call, JobStream, call};
 use crate::contest::Goal::AtLeast;
 use crate::contest::{self, Contestant, Goal, ratios};
 use crate::jobs::nothing;
-use crate::{Bench, cores, hands};
+use crate::{Bench, cores, hands, usage};
 
 /// No-ops in flight in one measurement, and for procspawn in all.
 pub(crate) const JOBS: usize = 20_000;
 const PROCSPAWN_JOBS: usize = 1000;
+/// Rounds that do not count.
+const WARM_UP: usize = 1;
 
 /// What is asked beside rayon, `spawn_blocking` and procspawn.
 type Goals = (Goal, Goal, Option<Goal>);
@@ -33,6 +36,8 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
     let procspawn = hands::procspawn(workers);
     let none = |_| nothing();
     let zeros = || std::iter::repeat_n(0, JOBS);
+    let pids = usage::pids(&pool);
+    let used: [Used<'_>; 5] = std::array::from_fn(|_| Used::by(&pids));
 
     let mut processes = Contestant::new("procspawn, 100 at a time", || {
         rate(PROCSPAWN_JOBS, || {
@@ -40,32 +45,66 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
         })
     });
     processes.goal = goals.2;
+    let calls = || (0..JOBS).map(|_| call!(nothing));
     let mut contestants = vec![
         Contestant::new("pool: submit all, await all", || {
-            rate(JOBS, || hands::all_in_pool(&pool, (0..JOBS).map(|_| call!(nothing))))
+            used[0].rate(|| hands::all_in_pool(&pool, calls()))
         }),
         Contestant::new("rayon spawn and a oneshot", || {
-            rate(JOBS, || hands::all_in_rayon(&rayon, zeros(), none))
+            used[1].rate(|| hands::all_in_rayon(&rayon, zeros(), none))
         })
         .goal(goals.0),
         Contestant::new("tokio spawn_blocking", || {
-            rate(JOBS, || hands::all_blocking(&tokio, zeros(), none))
+            used[2].rate(|| hands::all_blocking(&tokio, zeros(), none))
         })
         .goal(goals.1),
-        processes,
-        Contestant::new("pool: map", || {
-            rate(JOBS, || take_all(pool.map((0..JOBS).map(|_| call!(nothing)))))
-        }),
+        Contestant::new("pool: map", || used[3].rate(|| take_all(pool.map(calls())))),
         Contestant::new("pool: map, unordered", || {
-            rate(JOBS, || take_all(pool.map((0..JOBS).map(|_| call!(nothing))).unordered()))
+            used[4].rate(|| take_all(pool.map(calls()).unordered()))
         }),
+        processes,
     ];
-    contest::run(1, bench.rounds, &mut contestants);
+    contest::run(WARM_UP, bench.rounds, &mut contestants);
     bench.report.take(work, "thousand a second", &contestants);
-    let [awaited, .., mapped, unordered] = &contestants[..] else { return };
-    for (name, mapped) in [("map", mapped), ("map, unordered", unordered)] {
+    let [awaited, _, _, mapped, unordered, _] = &contestants[..] else { return };
+    for mapped in [mapped, unordered] {
         let beside = ratios(&mapped.rounds, &awaited.rounds);
+        let name = mapped.name.trim_start_matches("pool: ");
         bench.report.judge(&format!("{work}: {name}"), "the same awaited", &beside, AtLeast(1.0));
+    }
+    // What bounds all of them: nobody gets more done than there are processors for it.
+    let names: Vec<_> = contestants.iter().map(|contestant| contestant.name.clone()).collect();
+    drop(contestants);
+    let mut costs: Vec<_> =
+        names.into_iter().zip(used).map(|(name, used)| used.contestant(name)).collect();
+    for cost in &mut costs[3..] {
+        cost.goal = Some(AtLeast(1.0));
+    }
+    bench.report.take(&format!("{work}: CPU"), "µs of CPU a job", &costs);
+}
+
+/// What processors did for the jobs of each round.
+struct Used<'a> {
+    pids: &'a [u32],
+    micros: RefCell<Vec<f64>>,
+}
+
+impl<'a> Used<'a> {
+    fn by(pids: &'a [u32]) -> Used<'a> {
+        Used { pids, micros: RefCell::default() }
+    }
+
+    /// Thousand jobs a second.
+    fn rate(&self, all: impl FnOnce()) -> f64 {
+        let before = usage::of(self.pids).0;
+        let rate = rate(JOBS, all);
+        let used = (usage::of(self.pids).0 - before) * 1000.0 / JOBS as f64;
+        self.micros.borrow_mut().push(used);
+        rate
+    }
+
+    fn contestant(self, name: String) -> Contestant<'static> {
+        Contestant::measured(name, self.micros.into_inner().split_off(WARM_UP))
     }
 }
 
