@@ -266,33 +266,41 @@ fn workers_that_are_killed_from_outside_cost_at_most_the_job_they_run() {
 
 #[pool::test]
 fn large_payloads_that_are_given_up_at_any_moment() {
-    Isolation::new().watchdog(Duration::from_secs(120)).run(|| {
-        let mut numbers = Numbers(3);
-        let pool = Pool::new(2).unwrap();
-        let input: Vec<u8> = (0..3_000_000_u32).map(|n| (n % 251) as u8).collect();
-        let mut expected = input.clone();
-        expected.reverse();
-        let mut jobs = Vec::new();
-        for n in 0..60 {
-            let job = submit!(pool => turn, input.clone());
-            let wait = Duration::from_micros(numbers.below(40_000));
-            let kill = job.canceller();
-            jobs.push(match n % 3 {
-                0 => job,
-                1 => job.cancel_on(async move { tokio::time::sleep(wait).await }),
-                _ => job.cancel_on(async move {
-                    tokio::time::sleep(wait).await;
-                    kill.kill();
-                }),
-            });
+    Isolation::new().watchdog(Duration::from_secs(120)).run(|| give_up_large_ones(3_000_000, 60));
+}
+
+/// So large that threads of the host carry them.
+#[pool::test]
+fn larger_payloads_that_are_given_up_at_any_moment() {
+    Isolation::new().watchdog(Duration::from_secs(120)).run(|| give_up_large_ones(12_000_000, 30));
+}
+
+fn give_up_large_ones(len: u32, count: u64) {
+    let mut numbers = Numbers(3);
+    let pool = Pool::new(2).unwrap();
+    let input: Vec<u8> = (0..len).map(|n| (n % 251) as u8).collect();
+    let mut expected = input.clone();
+    expected.reverse();
+    let mut jobs = Vec::new();
+    for n in 0..count {
+        let job = submit!(pool => turn, input.clone());
+        let wait = Duration::from_micros(numbers.below(40_000));
+        let kill = job.canceller();
+        jobs.push(match n % 3 {
+            0 => job,
+            1 => job.cancel_on(async move { tokio::time::sleep(wait).await }),
+            _ => job.cancel_on(async move {
+                tokio::time::sleep(wait).await;
+                kill.kill();
+            }),
+        });
+    }
+    for (n, job) in (0..).zip(jobs) {
+        match job.wait() {
+            Ok(output) => assert!(output == expected),
+            Err(error) => assert!(n % 3 != 0 && error.is_cancelled(), "{error}"),
         }
-        for (n, job) in jobs.into_iter().enumerate() {
-            match job.wait() {
-                Ok(output) => assert!(output == expected),
-                Err(error) => assert!(n % 3 != 0 && error.is_cancelled(), "{error}"),
-            }
-        }
-    });
+    }
 }
 
 #[pool::test]
