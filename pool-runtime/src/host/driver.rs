@@ -88,7 +88,9 @@ impl Birth {
         tokio::spawn(async move {
             let link = life(&host, self).await;
             host.enter_as_driver(News::Reaped);
-            // Whoever waits for the end of the pool need not wait until its memory is unmapped.
+            // Whoever waits for the end of the pool need not wait until this memory is unmapped; and
+            // of several workers that have ended, the others are reaped first.
+            tokio::task::yield_now().await;
             drop(link);
         });
     }
@@ -146,8 +148,11 @@ async fn life(host: &Host, birth: Birth) -> Option<Arc<Link>> {
         }
     }
     let has_ended = desk.outlive(host, &link, LAST_WAIT).await;
-    // Its group dies before it is reaped, and what it said last is read before it is dead to us.
-    link.kill();
+    // Its group dies before it is reaped, which sees to that if nothing comes between; and what it
+    // said last is read before it is dead to us.
+    if !has_ended || ended != Ended::Channel {
+        link.kill();
+    }
     desk.stop_threads(host, &link).await;
     if ended != Ended::Channel {
         desk.read_last(host, &link);
