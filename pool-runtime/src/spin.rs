@@ -15,7 +15,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 /// How long one turn looks at most.
-const LIMIT: Duration = Duration::from_micros(30);
+pub(crate) const LIMIT: Duration = Duration::from_micros(30);
 /// A processor that is given away comes back sooner, unless others on this system need it: a virtual
 /// one may be gone for a hundred microseconds, asleep or not.
 const LATE: Duration = Duration::from_micros(400);
@@ -63,7 +63,12 @@ impl Spinner {
     }
 
     /// Looks until `look` finds what it looks for, for a moment at most. Whether it did.
-    pub(crate) fn spin(&self, mut look: impl FnMut() -> bool) -> bool {
+    pub(crate) fn spin(&self, look: impl FnMut() -> bool) -> bool {
+        self.spin_for(LIMIT, look)
+    }
+
+    /// The same for at most so long.
+    pub(crate) fn spin_for(&self, limit: Duration, mut look: impl FnMut() -> bool) -> bool {
         if !self.is_on() {
             return false;
         }
@@ -78,7 +83,7 @@ impl Spinner {
             if now - before > LATE {
                 break Turn::Late(now - before);
             }
-            if now - began > LIMIT {
+            if now - began > limit {
                 break Turn::Nothing;
             }
             before = now;

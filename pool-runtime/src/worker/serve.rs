@@ -13,7 +13,7 @@ use std::future::Future;
 use std::io::{self, Write as _};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
@@ -23,13 +23,17 @@ use crate::context::{About, CancelWatch, JobContext, Running};
 use crate::os::{self, ChannelEnd, WithoutWaiting};
 use crate::recorder::Farewell;
 use crate::registry::{Encoded, Fault, JobEntry, Stage, Table, Wanted};
-use crate::spin::Spinner;
+use crate::spin::{self, Spinner};
 use crate::state::StateStore;
 use crate::trace;
 use crate::wire::{
     Flags, Frame, FrameReader, Header, PRELUDE_LEN, PanicReport, Prelude, Refusal, ToHost,
     ToWorker, Welcome, coarse,
 };
+
+/// How long the first job is looked for. If one waits, its host has to wake up for the greeting before
+/// it sends it, which takes longer than between two jobs.
+const FIRST_LOOK: Duration = Duration::from_micros(150);
 
 /// A worker that has greeted its host.
 pub(super) struct Worker {
@@ -46,6 +50,8 @@ pub(super) struct Worker {
     answered: Cell<u64>,
     /// Whether to look for the next job before sleeping.
     spinner: Spinner,
+    /// Nothing has been waited for yet.
+    is_new: Cell<bool>,
 }
 
 /// Why a worker serves no longer.
@@ -72,7 +78,8 @@ impl Worker {
         let (runtime, states) = (OnceCell::new(), StateStore::default());
         let spinner = Spinner::new(welcome.spins);
         let (clock, answered) = (Cell::new(None), Cell::new(0));
-        Worker { outbox, watch, table, welcome, runtime, states, clock, answered, spinner }
+        let is_new = Cell::new(true);
+        Worker { outbox, watch, table, welcome, runtime, states, clock, answered, spinner, is_new }
     }
 
     /// Hands over a panic report where the process is about to abort.
@@ -155,7 +162,8 @@ impl Worker {
         frames: &mut FrameReader<ToWorker>,
     ) -> Result<usize, Farewell> {
         let mut filled = None;
-        self.spinner.spin(|| {
+        let limit = if self.is_new.take() { FIRST_LOOK } else { spin::LIMIT };
+        self.spinner.spin_for(limit, || {
             if !self.watch.recorder.is_watched(self.answered.get()) {
                 if let Err(farewell) = self.outbox.write_replies() {
                     filled = Some(Err(farewell));

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -35,12 +36,18 @@ pub(crate) fn play_if_asked() {
     let Some(role) = std::env::var_os(ROLE) else { return };
     match role.to_str() {
         Some("echo") => echo(),
+        Some("greet") => greet(),
         // Not for ever: its host may be gone.
         Some("sleep") => {
             say_something();
             std::thread::sleep(LONG);
         }
         Some("spin") => {
+            say_something();
+            crate::jobs::busy(LONG.as_nanos() as u64);
+        }
+        Some("spin beside") => {
+            let _sleeper = sleeper();
             say_something();
             crate::jobs::busy(LONG.as_nanos() as u64);
         }
@@ -63,6 +70,41 @@ fn echo() {
     let mut channel = UnixStream::from(stdin.expect("stdin can be duplicated"));
     let mut ball = [0; BYTES];
     while channel.read_exact(&mut ball).is_ok() && channel.write_all(&ball).is_ok() {}
+}
+
+/// What a worker does at least: it has a thread that sleeps beside the one that works, greets, and
+/// answers.
+fn greet() {
+    let stdin = std::io::stdin().as_fd().try_clone_to_owned();
+    let mut channel = UnixStream::from(stdin.expect("stdin can be duplicated"));
+    let sleeper = sleeper();
+    let mut ball = [0; BYTES];
+    if channel.write_all(&ball).and_then(|()| channel.read_exact(&mut ball)).is_ok() {
+        let _ = channel.write_all(&ball);
+    }
+    let _ = sleeper.join();
+}
+
+fn sleeper() -> std::thread::JoinHandle<()> {
+    let thread = std::thread::Builder::new().stack_size(256 * 1024);
+    thread.spawn(|| std::thread::sleep(LONG)).expect("a thread can be started")
+}
+
+/// Starts a process that greets, answers it, and waits for what it says then: on a thread of its own,
+/// which wakes the caller, as the driver of a pool does.
+pub(crate) fn first_answer() -> Child {
+    let (mut ours, theirs) = UnixStream::pair().expect("a socket pair can be made");
+    let child = role("greet").process_group(0).stdin(Stdio::from(OwnedFd::from(theirs))).spawn();
+    let (done, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let mut ball = [0; BYTES];
+        ours.read_exact(&mut ball).expect("it greets");
+        ours.write_all(&ball).expect("it reads");
+        ours.read_exact(&mut ball).expect("it answers");
+        done.send(()).expect("somebody waits");
+    });
+    wait.recv().expect("the thread tells");
+    child.expect("this program can be started")
 }
 
 /// Another process that sends back what it gets, with one blocking read and one write.

@@ -38,6 +38,16 @@ pub(crate) fn first_result(bench: &mut Bench) {
             })
         })
         .goal(Goal::AtMost(1.0)),
+        // How far one can get that way with what a worker needs: it is no peer.
+        Contestant::new("bare spawn, two threads on each side, greeting and answer", || {
+            times(STARTS, || {
+                let start = Instant::now();
+                let child = bare::first_answer();
+                let took = start.elapsed();
+                bare::end(&mut [child]);
+                took
+            })
+        }),
         Contestant::new("procspawn pool of one, a no-op", || {
             times(STARTS, || {
                 let start = Instant::now();
@@ -79,6 +89,17 @@ pub(crate) fn shutdown(bench: &mut Bench) {
             })
         })
         .goal(Goal::AtMost(2.5)),
+        // The same for processes that have a second thread, as workers do, and a thread that reaps.
+        Contestant::new("bare kill and wait, two threads on each side", || {
+            times(STOPS, || {
+                let mut children = [(); 2].map(|()| bare::first_byte("spin beside"));
+                thread::sleep(SPIN);
+                let start = Instant::now();
+                children.iter_mut().for_each(|child| child.kill().expect("it is ours to kill"));
+                thread::scope(|scope| _ = scope.spawn(|| bare::end(&mut children)));
+                start.elapsed()
+            })
+        }),
         Contestant::new("procspawn kill", || {
             times(STOPS, || {
                 let pool = hands::procspawn(2);
