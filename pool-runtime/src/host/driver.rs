@@ -88,8 +88,12 @@ impl Birth {
         tokio::spawn(async move {
             let link = life(&host, self).await;
             host.enter_as_driver(News::Reaped);
-            // Whoever waits for the end of the pool need not wait until this memory is unmapped; and
-            // of several workers that have ended, the others are reaped first.
+            // Whoever waits for the end of the pool need not wait until this memory is unmapped, and
+            // may have been woken on this very processor; and of several workers that have ended the
+            // others are reaped first.
+            if host.rest.is_set() {
+                std::thread::yield_now();
+            }
             tokio::task::yield_now().await;
             drop(link);
         });
