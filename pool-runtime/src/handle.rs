@@ -2,6 +2,7 @@
 //!
 //! Here bytes become types again, on the caller's own task.
 
+use std::cell::Cell as Local;
 use std::fmt;
 use std::future::Future;
 use std::pin::{Pin, pin};
@@ -11,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use crate::error::{JobError, JobErrorKind};
-use crate::host::{self, Cell, First, JobStatus, Manner, Outcome, race};
+use crate::host::{self, Cell, First, JobStatus, Manner, Order, Outcome, Place, race};
 use crate::id::JobId;
 use crate::progress::ProgressStream;
 use crate::registry::{Encoded, Job};
@@ -68,12 +69,37 @@ impl<T> JobHandle<T> {
         JobHandle { claim: Claim::To(cell, J::decode) }
     }
 
+    /// Of one of many jobs: see [`Cell::followed`]. In the place of an old one of the same kind
+    /// that has given its outcome, if there is one.
+    pub(crate) fn followed<J: Job<Output = T>>(
+        old: Option<Self>,
+        order: Order,
+        place: Place,
+        bell: Option<&Waker>,
+    ) -> Self {
+        match old {
+            Some(mut handle) => {
+                match &mut handle.claim {
+                    Claim::To(cell, decode) => {
+                        Cell::renew(cell, order, place, bell);
+                        *decode = J::decode;
+                    }
+                    claim @ Claim::Unknown(_) => {
+                        *claim = Claim::To(Cell::followed(order, place, bell), J::decode);
+                    }
+                }
+                handle
+            }
+            None => Self::new::<J>(Cell::followed(order, place, bell)),
+        }
+    }
+
     /// Of a job of this name, which is not registered: it was refused.
     pub(crate) fn unknown(cell: Arc<Cell>, name: String) -> Self {
         JobHandle { claim: Claim::Unknown(Box::new((cell, name))) }
     }
 
-    fn cell(&self) -> &Arc<Cell> {
+    pub(crate) fn cell(&self) -> &Arc<Cell> {
         match &self.claim {
             Claim::To(cell, _) => cell,
             Claim::Unknown(unknown) => &unknown.0,
@@ -248,29 +274,49 @@ impl Canceller {
 /// }
 /// ```
 pub fn block_on<F: Future>(future: F) -> F::Output {
-    struct Unpark {
-        thread: Thread,
-        /// The thread's own token may be eaten by whatever parks inside the future.
-        woken: AtomicBool,
-    }
-
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.woken.store(true, Ordering::Release);
-            self.thread.unpark();
-        }
-    }
-
     let mut future = pin!(future);
-    let unpark = Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) });
+    // One that is inside of another one, or was left by a panic, makes its own.
+    let unpark = UNPARK.try_with(Local::take).ok().flatten().unwrap_or_else(Unpark::new);
     let waker = Waker::from(unpark.clone());
     let mut cx = Context::from_waker(&waker);
-    loop {
+    let output = loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            return output;
+            break output;
         }
         while !unpark.woken.swap(false, Ordering::Acquire) {
             thread::park();
         }
+    };
+    let _ = UNPARK.try_with(|spare| spare.set(Some(unpark)));
+    output
+}
+
+/// Wakes a thread that [`block_on`] blocks.
+struct Unpark {
+    thread: Thread,
+    /// The thread's own token may be eaten by whatever parks inside the future.
+    woken: AtomicBool,
+}
+
+thread_local! {
+    /// This thread's, while it is not in use. Who wakes it late, for something that is over,
+    /// causes one more look at most.
+    static UNPARK: Local<Option<Arc<Unpark>>> = const { Local::new(None) };
+}
+
+impl Unpark {
+    fn new() -> Arc<Unpark> {
+        Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) })
+    }
+}
+
+impl Wake for Unpark {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.woken.store(true, Ordering::Release);
+        self.thread.unpark();
     }
 }

@@ -1,6 +1,7 @@
 //! A call becomes a job that a host has, or one that has ended before.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use crate::call::{Call, CallParts, UnknownName};
 use crate::error::JobErrorKind;
@@ -46,24 +47,45 @@ pub(crate) fn refuse<J: Job>(order: Order, kind: JobErrorKind) -> JobHandle<J::O
     }
 }
 
-/// Takes in a job that has a place in the queue; `submit` hands it to the host.
+/// Takes in a job that has a place in the queue.
 pub(crate) fn accept<J: Job>(
     host: &Arc<Host>,
     call: Call<J>,
     place: RoomPlace<'_>,
-    submit: fn(&Host, Arc<Cell>),
 ) -> JobHandle<J::Output> {
     let (order, refusal) = order_of(call.into_parts());
-    let size = order.arguments.as_slice().len() as u64;
-    let limit = host.max_payload();
-    let too_large = (size > limit).then_some(JobErrorKind::PayloadTooLarge { size, limit });
-    if let Some(kind) = refusal.or(too_large) {
+    if let Some(kind) = refusal.or_else(|| too_large(host, &order)) {
         return refuse::<J>(order, kind);
     }
     let cell = Cell::new(order, host.place());
     place.keep();
-    submit(host, cell.clone());
+    host.submit(cell.clone());
     JobHandle::new::<J>(cell)
+}
+
+/// The same for one of many, whose maker looks for their replies. `spare` is the handle of an earlier
+/// one, and `bell` is rung when it ends.
+pub(crate) fn accept_followed<J: Job>(
+    host: &Arc<Host>,
+    call: Call<J>,
+    place: RoomPlace<'_>,
+    spare: Option<JobHandle<J::Output>>,
+    bell: Option<&Waker>,
+) -> JobHandle<J::Output> {
+    let (order, refusal) = order_of(call.into_parts());
+    if let Some(kind) = refusal.or_else(|| too_large(host, &order)) {
+        return refuse::<J>(order, kind);
+    }
+    let handle = JobHandle::followed::<J>(spare, order, host.place(), bell);
+    place.keep();
+    host.submit_behind(handle.cell().clone());
+    handle
+}
+
+fn too_large(host: &Host, order: &Order) -> Option<JobErrorKind> {
+    let size = order.arguments.as_slice().len() as u64;
+    let limit = host.max_payload();
+    (size > limit).then_some(JobErrorKind::PayloadTooLarge { size, limit })
 }
 
 /// Puts a waiting job into the pool. If it has ended meanwhile, it goes nowhere.

@@ -4,14 +4,14 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use crate::call::Call;
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
 use crate::host::{Cell, Host, Hub, RoomPlace, Subscription, WatchKey};
-use crate::order::{accept, enter, order_of, refuse};
+use crate::order::{accept, accept_followed, enter, order_of, refuse};
 use crate::registry::Job;
 use crate::scheduler::Readiness;
 use crate::stats::{Snapshot, Stats, WorkReport};
@@ -77,7 +77,7 @@ impl Pool {
     /// `PayloadTooLarge` or `WorkerStart` where the job cannot be accepted.
     pub fn submit<J: Job>(&self, call: Call<J>) -> JobHandle<J::Output> {
         match self.admit() {
-            Ok((host, place)) => accept(host, call, place, Host::submit),
+            Ok((host, place)) => accept(host, call, place),
             Err(kind) => refuse::<J>(order_of(call.into_parts()).0, kind),
         }
     }
@@ -88,16 +88,20 @@ impl Pool {
     ///
     /// [`Rejected`], which has the call.
     pub fn try_submit<J: Job>(&self, call: Call<J>) -> Result<JobHandle<J::Output>, Rejected<J>> {
-        self.try_submit_by(call, Host::submit)
+        self.try_submit_by(call, accept)
     }
 
-    /// The same for one of several, of which the last is followed by
-    /// [`submit_rest`](Self::submit_rest).
+    /// The same for one of many, which enters the pool together with others at
+    /// [`submit_rest`](Self::submit_rest): see [`accept_followed`].
     pub(crate) fn try_submit_behind<J: Job>(
         &self,
         call: Call<J>,
+        spare: Option<JobHandle<J::Output>>,
+        bell: Option<&Waker>,
     ) -> Result<JobHandle<J::Output>, Rejected<J>> {
-        self.try_submit_by(call, Host::submit_behind)
+        let accept =
+            |host: &_, call, place: RoomPlace<'_>| accept_followed(host, call, place, spare, bell);
+        self.try_submit_by(call, accept)
     }
 
     pub(crate) fn submit_rest(&self) {
@@ -106,13 +110,20 @@ impl Pool {
         }
     }
 
+    /// Looks for replies to short jobs, for a moment at most, until `is_found`.
+    pub(crate) fn look_for_replies(&self, is_found: impl Fn() -> bool) {
+        if let Some(host) = self.host() {
+            host.look_for_replies(is_found);
+        }
+    }
+
     fn try_submit_by<J: Job>(
         &self,
         call: Call<J>,
-        submit: fn(&Host, Arc<Cell>),
+        accept: impl FnOnce(&Arc<Host>, Call<J>, RoomPlace<'_>) -> JobHandle<J::Output>,
     ) -> Result<JobHandle<J::Output>, Rejected<J>> {
         match self.admit() {
-            Ok((host, place)) => Ok(accept(host, call, place, submit)),
+            Ok((host, place)) => Ok(accept(host, call, place)),
             Err(kind @ (JobErrorKind::QueueFull | JobErrorKind::PoolClosed)) => {
                 Err(Rejected { call: Box::new(call), kind })
             }
@@ -339,7 +350,7 @@ impl Permit<'_> {
         if self.host.is_closed() {
             refuse::<J>(order_of(call.into_parts()).0, JobErrorKind::PoolClosed)
         } else {
-            accept(self.host, call, self.place, Host::submit)
+            accept(self.host, call, self.place)
         }
     }
 }

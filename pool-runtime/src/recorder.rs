@@ -8,7 +8,8 @@
 //!  256  farewell  why the worker left by itself, see [`Farewell`]
 //!  320  progress  one job's progress: recorder/slot.rs
 //! 1472  watched   \ of the ring again
-//! 1536  seen      /
+//! 1536  seen      |
+//! 1600  left out  /
 //! 4032  log level the most detailed one that the host would take, zero for none
 //! 4096  the ring, 64 KiB
 //! ```

@@ -78,13 +78,14 @@ impl Spinner {
             if look() {
                 break Turn::Found;
             }
+            // After a last look: whoever had the processor meanwhile may have been at it.
+            if before - began > limit {
+                break Turn::Nothing;
+            }
             thread::yield_now();
             let now = Instant::now();
             if now - before > LATE {
                 break Turn::Late(now - before);
-            }
-            if now - began > limit {
-                break Turn::Nothing;
             }
             before = now;
         };

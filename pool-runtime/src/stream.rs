@@ -38,6 +38,9 @@ const PULLED_FOR: Duration = Duration::from_micros(50);
 /// that a slow iterator holds nothing back and the jobs in flight still become as many as they may.
 const PULLED_AT_ONCE: usize = 2;
 
+/// So many calls enter the pool together at most.
+const TOGETHER: usize = 32;
+
 /// The results of many calls, in the order of the calls; made by [`Pool::map`].
 ///
 /// Await [`next`](Self::next), use it as a [`Stream`] with the combinators of the `futures` crate,
@@ -236,7 +239,7 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     }
 
     /// Submits one more call. False if there is none, or no room for it: `cx` is told of room.
-    fn pull(&mut self, cx: &mut Context<'_>, is_first: bool) -> bool {
+    fn pull(&mut self, cx: &mut Context<'_>) -> bool {
         if self.late.is_none() {
             self.late = match self.pull_call(cx) {
                 Some(call) => Some(call),
@@ -244,11 +247,8 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
             };
         }
         while let Some(call) = self.late.take() {
-            let submitted = match is_first {
-                true => self.pool.try_submit(call),
-                false => self.pool.try_submit_behind(call),
-            };
-            let handle = match submitted {
+            let spare = self.ahead.take_spare();
+            let handle = match self.pool.try_submit_behind(call, spare, self.ahead.bell()) {
                 Ok(handle) => handle,
                 Err(rejected) if *rejected.kind() == JobErrorKind::QueueFull => {
                     self.late = Some(rejected.into_call());
@@ -258,9 +258,9 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
                     }
                 }
                 // It was pulled, so it has its result.
-                Err(rejected) => self.pool.submit(rejected.into_call()),
+                Err(rejected) => self.pool.submit(rejected.into_call()).cancel_on_drop(),
             };
-            self.ahead.push(handle.cancel_on_drop());
+            self.ahead.push(handle);
         }
         true
     }
@@ -317,19 +317,23 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
         let mut pulled = 0;
         while self.ahead.len() < self.max_in_flight
             && (pulled < PULLED_AT_ONCE || !self.ahead.has_ended() || start.elapsed() < PULLED_FOR)
-            && self.pull(cx, pulled == 0)
+            && self.pull(cx)
         {
             pulled += 1;
+            if pulled % TOGETHER == 0 {
+                self.pool.submit_rest();
+            }
         }
-        if pulled > 1 {
-            self.pool.submit_rest();
-        }
+        self.pool.submit_rest();
     }
 
     /// The next result, and how many attempts it took.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<J::Output>>> {
         if self.wants_calls() {
             self.pull_some(cx);
+        }
+        if !self.ahead.has_ended() {
+            self.pool.look_for_replies(|| self.ahead.has_ended());
         }
         if let Poll::Ready(ended) = self.ahead.poll_next(cx) {
             return Poll::Ready(Some(ended));

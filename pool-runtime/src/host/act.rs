@@ -399,13 +399,16 @@ impl Core {
         }
         seat.window.push_back((link.sent(), job));
         // Before the worker has it: what it prints from then on belongs to this job.
-        if seat.window.len() == 1 {
+        let is_alone = seat.window.len() == 1;
+        if is_alone {
             seat.begin_head(Some(task), around, &mut after.wakers, &mut after.trace);
-            if !prompt && link.journal.is_none() {
+        }
+        if !prompt && link.journal.is_none() {
+            if is_alone {
                 cell.set_alone();
-                if around.spinner.is_ready() {
-                    link.recorder.watch(link.sent());
-                }
+            }
+            if (is_alone || cell.is_followed()) && around.spinner.is_ready() {
+                link.recorder.watch(link.sent());
             }
         }
         link.run(cell.number, cell.is_raw(), prompt, prelude, cell.hand_out());

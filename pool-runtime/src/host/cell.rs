@@ -8,6 +8,7 @@
 //! is left, under the lock, is no larger than most jobs need it ([`slot`]).
 
 mod birth;
+mod followed;
 mod place;
 mod slot;
 
@@ -90,6 +91,10 @@ pub(crate) struct Cell {
 impl Cell {
     /// A job that is at `place`. In a pool it holds a place in the queue, too.
     pub(crate) fn new(order: Order, place: Place) -> Arc<Cell> {
+        Arc::new(Self::waiting(order, place))
+    }
+
+    fn waiting(order: Order, place: Place) -> Cell {
         let Order { number, label, arguments, raw, options, .. } = order;
         let id = JobId::fresh();
         let name = || job_name(number).into();
@@ -118,18 +123,18 @@ impl Cell {
             .map(|label| Box::new(Rare { label: Some(label.clone()), ..Rare::default() }));
         let birth = Birth::new(id, None, raw, rare.is_some());
         let outcome = Err(JobError::new(kind, Subject { id, name, label }, 0));
-        Self::of(birth, number, ENDED, Slot::ended(outcome, rare))
+        Arc::new(Self::of(birth, number, ENDED, Slot::ended(outcome, rare)))
     }
 
-    fn of(birth: Birth, number: u16, flags: u8, slot: Slot) -> Arc<Cell> {
-        Arc::new(Cell {
+    fn of(birth: Birth, number: u16, flags: u8, slot: Slot) -> Cell {
+        Cell {
             birth,
             index: AtomicU32::new(NO_INDEX),
             number,
             flags: AtomicU8::new(flags),
             attempt: AtomicU8::new(0),
             slot: Mutex::new(slot),
-        })
+        }
     }
 
     pub(crate) fn id(&self) -> JobId {

@@ -17,7 +17,7 @@ use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::task::{Context, Waker};
 use std::thread::{self, ThreadId};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
@@ -42,11 +42,18 @@ const COMBINE: usize = 64;
 /// What the driver does before it looks after its other tasks.
 const DRIVER_COMBINE: usize = 4096;
 
+/// A driver that comes within this time need not be rung for jobs that may wait so long.
+const SOON: Duration = Duration::from_millis(1);
+
 /// One pool of worker processes.
 pub(crate) struct Host {
     inner: Mutex<Inner>,
     inbox: Inbox,
     driver_waiting: AtomicBool,
+    /// The driver comes soon, by its clock.
+    is_due_soon: AtomicBool,
+    /// Something was left behind for whoever comes next, since the driver has come by its clock.
+    has_left_some: AtomicBool,
     /// Places in the queue.
     pub(crate) room: Room,
     /// How many workers it has at most.
@@ -88,6 +95,8 @@ impl Host {
                 }),
                 inbox: Inbox::default(),
                 driver_waiting: AtomicBool::new(false),
+                is_due_soon: AtomicBool::new(false),
+                has_left_some: AtomicBool::new(false),
                 room: Room::new(queue_capacity),
                 workers,
                 bell: Notify::new(),
@@ -151,12 +160,15 @@ impl Host {
     }
 
     /// Hands in one of several, which enter together at [`catch_up`](Self::catch_up), or
-    /// before that if it takes a while.
+    /// before that if it takes a while: the driver comes for them, and is woken for it only if
+    /// it would not come soon.
     pub(crate) fn submit_behind(&self, cell: Arc<Cell>) {
-        if self.inbox.put(News::Submit(cell)) {
+        let is_first = self.inbox.put(News::Submit(cell));
+        fence(Ordering::SeqCst);
+        self.has_left_some.store(true, Ordering::Relaxed);
+        if is_first && !self.is_due_soon.load(Ordering::SeqCst) {
             self.bell.notify_one();
         }
-        fence(Ordering::SeqCst);
         if self.rest.is_set() {
             // There is no driver any more.
             self.catch_up();
@@ -318,7 +330,9 @@ impl Host {
                 self.feed(&mut inner, news, &mut after);
             }
             if is_tick {
-                inner.armed = inner.core.scheduler.poll_timeout();
+                // Who leaves something behind does so again and again, and need not ring.
+                let comes_again = self.has_left_some.swap(false, Ordering::Relaxed);
+                self.arm(&mut inner, comes_again.then(|| self.now() + SOON));
             }
             let next = inner.armed;
             self.leave(inner, true, &mut after);
@@ -388,11 +402,19 @@ impl Host {
         // Wake the driver if it would look too late.
         let due = scheduler.poll_timeout();
         if due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed)) {
-            inner.armed = due;
+            self.arm(&mut inner, None);
             self.bell.notify_one();
         }
         drop(inner);
         fence(Ordering::SeqCst);
+    }
+
+    /// When the driver looks at the clock again. Whoever unlocks looks at the inbox after that: who
+    /// has left something there and still sees that the driver comes soon is seen.
+    fn arm(&self, inner: &mut Inner, at_latest: Option<Time>) {
+        inner.armed = inner.core.scheduler.poll_timeout().into_iter().chain(at_latest).min();
+        let is_soon = inner.armed.is_some_and(|due| due.since(self.now()) <= SOON);
+        self.is_due_soon.store(is_soon, Ordering::SeqCst);
     }
 
     /// Outside of the lock.

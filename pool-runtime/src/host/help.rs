@@ -30,6 +30,26 @@ impl Host {
         self.take_replies(&link);
     }
 
+    /// Looks for the replies to short jobs, for a moment at most, until `is_found`.
+    pub(crate) fn look_for_replies(&self, is_found: impl Fn() -> bool) {
+        if self.is_foreign() || !self.around.spinner.is_on() {
+            return;
+        }
+        let links = self.try_look_at(|core| core.seats.links_looked_for()).unwrap_or_default();
+        if links.is_empty() {
+            return;
+        }
+        let take = || links.iter().for_each(|link| self.take_replies(link));
+        let has_found = self.around.spinner.spin(|| {
+            take();
+            is_found()
+        });
+        if !has_found {
+            links.iter().for_each(|link| link.recorder.unwatch());
+            take();
+        }
+    }
+
     fn take_replies(&self, link: &Arc<Link>) {
         if link.has_unseen_replies() {
             self.enter(News::Replies(link.clone()));

@@ -51,7 +51,7 @@ pub(crate) struct Link {
     pub(super) journal: Option<Journal>,
     /// How many jobs were put into the out-buffer: the seq of the next one.
     sent: AtomicU64,
-    /// Up to where in the recorder's ring the replies have come over the channel.
+    /// How much of the recorder's ring has come over the channel.
     received: AtomicU64,
     /// Up to where they were seen there.
     seen: AtomicU64,
@@ -288,7 +288,9 @@ impl Link {
     /// From where on the recorder's ring has replies that the host has not got: what came over the
     /// channel is on its way to the core, if it is not there yet.
     pub(super) fn unseen(&self) -> u64 {
-        self.received.load(Ordering::Acquire).max(self.seen.load(Ordering::Acquire))
+        let received = self.received.load(Ordering::Acquire);
+        let passed = received.wrapping_add(self.recorder.left_out());
+        passed.max(self.seen.load(Ordering::Acquire))
     }
 
     /// Whether there may be such replies.

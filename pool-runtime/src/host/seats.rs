@@ -70,6 +70,13 @@ impl Seats {
         busy.filter_map(|seat| seat.live_link().cloned()).collect()
     }
 
+    /// Of workers whose replies are looked for.
+    pub(super) fn links_looked_for(&self) -> Vec<Arc<Link>> {
+        let busy = self.0.iter().flatten().filter(|seat| !seat.window.is_empty());
+        let links = busy.filter_map(Seat::live_link);
+        links.filter(|link| link.recorder.is_being_watched()).cloned().collect()
+    }
+
     /// Of the worker that has this job and no other.
     pub(super) fn link_of_lone(&self, job: JobKey) -> Option<Arc<Link>> {
         let is_alone = |seat: &&Seat| match (seat.window.front(), seat.window.len()) {

@@ -13,6 +13,7 @@ const RESERVED: usize = 128;
 const COMMITTED: usize = 192;
 const WATCHED: usize = 1472;
 const SEEN: usize = 1536;
+const LEFT_OUT: usize = 1600;
 
 /// A word that both sides share.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,7 @@ pub(super) enum Place {
     Committed,
     Watched,
     Seen,
+    LeftOut,
     /// The n-th of the ring itself.
     Ring(usize),
 }
@@ -69,6 +71,7 @@ impl Recorder {
             Place::Committed => self.word(COMMITTED),
             Place::Watched => self.word(WATCHED),
             Place::Seen => self.word(SEEN),
+            Place::LeftOut => self.word(LEFT_OUT),
             Place::Ring(n) => self.ring_word(n),
         }
     }

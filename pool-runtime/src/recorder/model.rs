@@ -17,6 +17,7 @@ use loom::sync::atomic::{AtomicU64, fence};
 use super::memory::{Memory, Place};
 
 mod claims;
+mod left_out;
 mod ring;
 mod watch;
 
@@ -45,6 +46,7 @@ struct Words {
     committed: AtomicU64,
     watched: AtomicU64,
     seen: AtomicU64,
+    left_out: AtomicU64,
     ring: [AtomicU64; WORDS],
 }
 
@@ -67,6 +69,7 @@ impl Side {
             committed: word(),
             watched: word(),
             seen: word(),
+            left_out: word(),
             ring: std::array::from_fn(|_| word()),
         };
         Side { words: Arc::new(words), flaw, left: Cell::new(usize::MAX) }
@@ -84,6 +87,7 @@ impl Side {
             Place::Committed => &self.words.committed,
             Place::Watched => &self.words.watched,
             Place::Seen => &self.words.seen,
+            Place::LeftOut => &self.words.left_out,
             Place::Ring(n) => &self.words.ring[n],
         }
     }

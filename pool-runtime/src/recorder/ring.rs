@@ -3,8 +3,9 @@
 //! ```text
 //!  128  reserved   up to where the worker may be writing
 //!  192  committed  up to where everything is written
-//! 1472  watched    seq + 1 of the job whose reply the host looks for by itself, over and over
+//! 1472  watched    seq + 1 of the last job whose reply the host looks for by itself
 //! 1536  seen       up to where the host has booked what it found there
+//! 1600  left out   how many bytes of it were seen and never went over the channel
 //! 4096  the bytes, 64 KiB; offsets count on and on, and wrap in here
 //! ```
 //!
@@ -17,8 +18,12 @@
 //!    copy counts only if what may have been written meanwhile is still no full round ahead of
 //!    its beginning. To load `committed` again instead is not enough: the bytes of the next
 //!    frame are written before that changes.
-//! 3. The worker overwrites only what it has written to the channel: what a peek finds gone is
-//!    on its way there.
+//! 3. The worker overwrites only what it has written to the channel, or what the host has seen:
+//!    what a peek finds gone is on its way there.
+//! 4. What was seen need not go over the channel. The worker stores how much it has left out
+//!    before it writes what comes behind that. So what has come over the channel and what was
+//!    left out add up to an offset, or to one that was seen: the host looks first at what has
+//!    come, then at what was left out, then at what it has seen.
 
 use std::sync::atomic::Ordering;
 
@@ -54,11 +59,11 @@ pub(super) fn peek<M: Memory>(memory: &M, from: u64) -> Option<Vec<u8>> {
     let committed = memory.load(Place::Committed, Ordering::Acquire);
     let len = committed.checked_sub(from).filter(|len| (1..=M::LEN).contains(len))?;
     let words = len / WORD as u64;
-    let words = (0..words).map(|n| from + n * WORD as u64);
-    let bytes = words
-        .map(|at| memory.load(Place::Ring(word_of::<M>(at)), Ordering::Relaxed))
-        .flat_map(u64::to_le_bytes)
-        .collect();
+    let mut bytes = Vec::with_capacity(len as usize);
+    for at in (0..words).map(|n| from + n * WORD as u64) {
+        let word = memory.load(Place::Ring(word_of::<M>(at)), Ordering::Relaxed);
+        bytes.extend_from_slice(&word.to_le_bytes());
+    }
     // The number is looked at after all that was copied.
     memory.fence(Ordering::Acquire);
     let reserved = memory.load(Place::Reserved, Ordering::Relaxed);
@@ -70,9 +75,19 @@ pub(super) fn see<M: Memory>(memory: &M, to: u64) {
     memory.store(Place::Seen, to, Ordering::Release);
 }
 
-/// Worker: see [`Recorder::is_seen`].
-pub(super) fn is_seen<M: Memory>(memory: &M, to: u64) -> bool {
-    memory.load(Place::Seen, Ordering::Acquire) >= to
+/// Worker: see [`Recorder::seen`].
+pub(super) fn seen<M: Memory>(memory: &M) -> u64 {
+    memory.load(Place::Seen, Ordering::Acquire)
+}
+
+/// Worker: see [`Recorder::leave_out`].
+pub(super) fn leave_out<M: Memory>(memory: &M, in_all: u64) {
+    memory.store(Place::LeftOut, in_all, Ordering::Release);
+}
+
+/// Host: see [`Recorder::left_out`].
+pub(super) fn left_out<M: Memory>(memory: &M) -> u64 {
+    memory.load(Place::LeftOut, Ordering::Acquire)
 }
 
 /// Host: see [`Recorder::watch`].
@@ -89,7 +104,7 @@ pub(super) fn unwatch<M: Memory>(memory: &M) {
 /// Worker: see [`Recorder::is_watched`].
 pub(super) fn is_watched<M: Memory>(memory: &M, seq: u64) -> bool {
     memory.fence(Ordering::SeqCst);
-    memory.load(Place::Watched, Ordering::SeqCst) == seq + 1
+    memory.load(Place::Watched, Ordering::SeqCst) > seq
 }
 
 impl Recorder {
@@ -114,9 +129,21 @@ impl Recorder {
         see(self, to);
     }
 
-    /// Worker: whether everything below offset `to` was booked without the channel.
-    pub(crate) fn is_seen(&self, to: u64) -> bool {
-        is_seen(self, to)
+    /// Worker: up to where everything was booked without the channel.
+    pub(crate) fn seen(&self) -> u64 {
+        seen(self)
+    }
+
+    /// Worker: so many bytes that were seen it has not written to the channel, in all. To be said
+    /// before it writes those behind them.
+    pub(crate) fn leave_out(&self, in_all: u64) {
+        leave_out(self, in_all);
+    }
+
+    /// Host: how many bytes of what it has seen will not come over the channel, as far as the
+    /// worker says.
+    pub(crate) fn left_out(&self) -> u64 {
+        left_out(self)
     }
 
     /// Host: says that it is about to look into the ring for the reply to job `seq`, over and over.
@@ -128,6 +155,11 @@ impl Recorder {
     /// seen the old word.
     pub(crate) fn unwatch(&self) {
         unwatch(self);
+    }
+
+    /// Host: whether it has said that it looks, and not taken that back.
+    pub(crate) fn is_being_watched(&self) -> bool {
+        self.load(Place::Watched, Ordering::Relaxed) != 0
     }
 
     /// Worker, after it has put the reply to job `seq`: whether the host comes to look for it.

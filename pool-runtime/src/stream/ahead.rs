@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 
 use super::unordered::Unordered;
 use crate::error::JobError;
@@ -17,7 +17,8 @@ const LOOKED_AT: usize = 4096;
 
 /// Handles in the order in which their results are given.
 pub(super) enum Ahead<T> {
-    Ordered(VecDeque<JobHandle<T>>),
+    /// And some whose results were given, to be used again.
+    Ordered(VecDeque<JobHandle<T>>, Vec<JobHandle<T>>),
     Unordered(Unordered<T>),
 }
 
@@ -26,28 +27,44 @@ pub(super) type Ended<T> = (Result<T, JobError>, u32);
 
 impl<T> Ahead<T> {
     pub(super) fn new() -> Self {
-        Ahead::Ordered(VecDeque::new())
+        Ahead::Ordered(VecDeque::new(), Vec::new())
     }
 
     /// From here on as the jobs end.
     pub(super) fn become_unordered(&mut self) {
-        if let Ahead::Ordered(handles) = self {
+        if let Ahead::Ordered(handles, _) = self {
             let mut ahead = Unordered::new();
-            mem::take(handles).into_iter().for_each(|handle| ahead.push(handle));
+            mem::take(handles).into_iter().for_each(|handle| ahead.take_in(handle));
             *self = Ahead::Unordered(ahead);
         }
     }
 
     pub(super) fn len(&self) -> usize {
         match self {
-            Ahead::Ordered(handles) => handles.len(),
+            Ahead::Ordered(handles, _) => handles.len(),
             Ahead::Unordered(ahead) => ahead.len(),
+        }
+    }
+
+    /// The handle for the next job, if there is one that has served.
+    pub(super) fn take_spare(&mut self) -> Option<JobHandle<T>> {
+        match self {
+            Ahead::Ordered(_, spare) => spare.pop(),
+            Ahead::Unordered(ahead) => ahead.take_spare(),
+        }
+    }
+
+    /// What has to be rung when the next job ends.
+    pub(super) fn bell(&self) -> Option<&Waker> {
+        match self {
+            Ahead::Ordered(..) => None,
+            Ahead::Unordered(ahead) => ahead.bell(),
         }
     }
 
     pub(super) fn push(&mut self, handle: JobHandle<T>) {
         match self {
-            Ahead::Ordered(handles) => handles.push_back(handle),
+            Ahead::Ordered(handles, _) => handles.push_back(handle),
             Ahead::Unordered(ahead) => ahead.push(handle),
         }
     }
@@ -55,15 +72,15 @@ impl<T> Ahead<T> {
     /// Whether a result is there to be given.
     pub(super) fn has_ended(&self) -> bool {
         match self {
-            Ahead::Ordered(handles) => handles.front().is_some_and(JobHandle::is_finished),
+            Ahead::Ordered(handles, _) => handles.front().is_some_and(JobHandle::is_finished),
             Ahead::Unordered(ahead) => ahead.has_ended(),
         }
     }
 
     /// The next result; pending also if there is no job at all.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Ended<T>> {
-        let handles = match self {
-            Ahead::Ordered(handles) => handles,
+        let (handles, spare) = match self {
+            Ahead::Ordered(handles, spare) => (handles, spare),
             Ahead::Unordered(ahead) => return ahead.poll_next(cx),
         };
         // Out of the line while it is polled: decoding its output may panic.
@@ -73,7 +90,9 @@ impl<T> Ahead<T> {
             handles.push_front(handle);
             return Poll::Pending;
         }
-        result.map(|result| (result, handle.attempts()))
+        let attempts = handle.attempts();
+        spare.push(handle);
+        result.map(|result| (result, attempts))
     }
 
     /// What is to be shown of them.
@@ -87,7 +106,7 @@ impl<T> Ahead<T> {
             });
         };
         match self {
-            Ahead::Ordered(handles) => handles.iter().take(LOOKED_AT).for_each(&mut look),
+            Ahead::Ordered(handles, _) => handles.iter().take(LOOKED_AT).for_each(&mut look),
             Ahead::Unordered(ahead) => ahead.waiting().take(LOOKED_AT).for_each(&mut look),
         }
         running
@@ -101,7 +120,7 @@ impl<T> Ahead<T> {
             }
         };
         match self {
-            Ahead::Ordered(handles) => handles.iter().rev().for_each(cancel),
+            Ahead::Ordered(handles, _) => handles.iter().rev().for_each(cancel),
             Ahead::Unordered(ahead) => ahead.waiting().for_each(cancel),
         }
     }

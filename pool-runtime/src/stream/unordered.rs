@@ -20,6 +20,8 @@ pub(super) struct Unordered<T> {
 
 struct Seat<T> {
     guest: Guest<T>,
+    /// Of the guest before.
+    spare: Option<JobHandle<T>>,
     /// Puts this seat into the line; made once, for all of its guests.
     waker: Waker,
 }
@@ -54,7 +56,29 @@ impl<T> Unordered<T> {
         !self.line.state().seats.is_empty()
     }
 
-    pub(super) fn push(&mut self, mut handle: JobHandle<T>) {
+    /// The handle for the next job, if its seat has one that has served.
+    pub(super) fn take_spare(&mut self) -> Option<JobHandle<T>> {
+        self.free_seat().spare.take()
+    }
+
+    /// What has to be rung when the next job ends, once a seat is [free](Self::take_spare).
+    pub(super) fn bell(&self) -> Option<&Waker> {
+        self.free.last().map(|n| &self.seats[*n].waker)
+    }
+
+    /// One that rings the bell, or was refused.
+    pub(super) fn push(&mut self, handle: JobHandle<T>) {
+        if handle.cell().is_followed() {
+            self.free_seat().guest = Guest::Waiting(handle);
+            self.free.pop();
+            self.count += 1;
+        } else {
+            self.take_in(handle);
+        }
+    }
+
+    /// One that knows nothing of a bell.
+    pub(super) fn take_in(&mut self, mut handle: JobHandle<T>) {
         let seat = self.free_seat();
         let guest = match Pin::new(&mut handle).poll(&mut Context::from_waker(&seat.waker)) {
             Poll::Pending => Guest::Waiting(handle),
@@ -73,7 +97,7 @@ impl<T> Unordered<T> {
         let n = self.free.last().copied().unwrap_or(self.seats.len());
         if n == self.seats.len() {
             let bell = Bell { line: self.line.clone(), seat: n };
-            self.seats.push(Seat { guest: Guest::None, waker: Arc::new(bell).into() });
+            self.seats.push(Seat { guest: Guest::None, spare: None, waker: Arc::new(bell).into() });
             self.free.push(n);
         }
         &mut self.seats[n]
@@ -94,7 +118,9 @@ impl<T> Unordered<T> {
                 Guest::Waiting(mut handle) => {
                     self.leave(n);
                     if let Poll::Ready(result) = Pin::new(&mut handle).poll(cx) {
-                        return Poll::Ready((result, handle.attempts()));
+                        let attempts = handle.attempts();
+                        self.seats[n].spare = Some(handle);
+                        return Poll::Ready((result, attempts));
                     }
                 }
                 Guest::Ended(result, attempts) => {

@@ -35,6 +35,8 @@ impl Birth {
     const DEPTH_SHIFT: u32 = Self::ID_BITS + Self::POOL_BITS;
     pub(super) const RAW: u64 = 1 << (Self::DEPTH_SHIFT + 3);
     pub(super) const RARE: u64 = Self::RAW << 1;
+    /// Whoever made it looks for its reply.
+    pub(super) const FOLLOWED: u64 = Self::RARE << 1;
 
     pub(super) fn new(id: JobId, pool: Option<PoolNumber>, raw: bool, rare: bool) -> Birth {
         let [_, id] = id.words();
@@ -55,6 +57,10 @@ impl Birth {
 
     pub(super) fn is_foreign(self) -> bool {
         (self.0 >> Self::DEPTH_SHIFT) & Self::DEPTH != u64::from(fork_depth()) & Self::DEPTH
+    }
+
+    pub(super) fn set(&mut self, flag: u64) {
+        self.0 |= flag;
     }
 
     pub(super) fn has(self, flag: u64) -> bool {

@@ -54,6 +54,8 @@ pub(super) enum Slot {
 pub(super) struct Full {
     content: Content,
     waker: Option<Waker>,
+    /// The waker stays, for the cell's next job.
+    is_bell: bool,
     rare: Option<Box<Rare>>,
 }
 
@@ -115,7 +117,7 @@ impl Slot {
             (None, Some(small)) => Slot::Arguments(small),
             (rare, _) => {
                 let content = Content::Arguments(arguments);
-                Slot::Full(Box::new(Full { content, waker: None, rare }))
+                Slot::Full(Box::new(Full { content, waker: None, is_bell: false, rare }))
             }
         }
     }
@@ -127,7 +129,7 @@ impl Slot {
             }
         }
         let content = Content::Outcome(outcome);
-        Slot::Full(Box::new(Full { content, waker: None, rare }))
+        Slot::Full(Box::new(Full { content, waker: None, is_bell: false, rare }))
     }
 
     /// The job has no outcome yet.
@@ -190,7 +192,7 @@ impl Slot {
                 Slot::RawOutput(small) => Content::Outcome(Ok(output(*small, true))),
                 Slot::Taken | Slot::Full(_) => Content::Taken,
             };
-            *self = Slot::Full(Box::new(Full { content, waker: None, rare: None }));
+            *self = Slot::Full(Box::new(Full { content, waker: None, is_bell: false, rare: None }));
         }
         match self {
             Slot::Full(full) => full,
@@ -202,6 +204,30 @@ impl Slot {
     #[must_use]
     pub(super) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
         self.full().waker.replace(waker)
+    }
+
+    /// Whoever is to be told of the end of this job, and of those that come after it.
+    pub(super) fn set_bell(&mut self, bell: Waker) {
+        let full = self.full();
+        (full.waker, full.is_bell) = (Some(bell), true);
+    }
+
+    /// Takes over the bell of a job that has ended, and the memory where that is. False if it had
+    /// none.
+    #[must_use]
+    pub(super) fn take_bell(&mut self, old: &mut Slot) -> bool {
+        if !matches!(old, Slot::Full(full) if full.is_bell) {
+            return false;
+        }
+        let new = std::mem::replace(self, std::mem::replace(old, Slot::Taken));
+        if let Slot::Full(full) = self {
+            (full.content, full.rare) = match new {
+                Slot::Full(new) => (new.content, new.rare),
+                Slot::Arguments(small) => (Content::Arguments(small.payload()), None),
+                Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => (Content::Taken, None),
+            };
+        }
+        true
     }
 
     /// Ends the job, if it has not ended. `Err`: it has.
@@ -219,7 +245,10 @@ impl Slot {
             _ => return Err(Leftover::of(outcome)),
         };
         let content = std::mem::replace(&mut full.content, Content::Outcome(outcome));
-        wakers.extend(full.waker.take());
+        match full.is_bell {
+            true => wakers.extend(full.waker.clone()),
+            false => wakers.extend(full.waker.take()),
+        }
         let (mut place, mut span) = (Place::Nowhere, JobSpan::default());
         if let Some(rare) = &mut full.rare {
             wakers.append(&mut rare.watchers);
@@ -253,7 +282,8 @@ impl Slot {
                         None
                     }
                 };
-                if full.rare.is_some() || matches!(full.content, Content::Arguments(_)) {
+                let is_open = matches!(full.content, Content::Arguments(_));
+                if full.rare.is_some() || full.is_bell || is_open {
                     *self = Slot::Full(full);
                 }
                 outcome

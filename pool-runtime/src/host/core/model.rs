@@ -37,6 +37,8 @@ enum Flaw {
     NoBell,
     /// Whoever only posts rings the bell if the inbox was empty a moment before.
     FirstBeforePost,
+    /// The driver says when it looks again after its last look at the inbox.
+    ArmsAfterAll,
     /// The driver says that it waits until it has done everything.
     WaitsForEver,
 }
@@ -50,6 +52,7 @@ struct Host {
     inbox: Mutex<VecDeque<News>>,
     mail: AtomicUsize,
     driver_waiting: AtomicBool,
+    is_due_soon: AtomicBool,
     bell: atomic::AtomicBool,
     /// There is no driver any more.
     rest: bool,
@@ -73,6 +76,7 @@ impl Host {
             inbox: Mutex::default(),
             mail: AtomicUsize::new(0),
             driver_waiting: AtomicBool::new(false),
+            is_due_soon: AtomicBool::new(false),
             bell: atomic::AtomicBool::new(false),
             rest,
             flaw,
@@ -105,16 +109,25 @@ impl Host {
         } else {
             self.post(news)
         };
-        if is_first {
+        self.fence_unless(Flaw::NoFenceAfterPost);
+        if is_first && !self.is_due_soon.load(Ordering::SeqCst) {
             self.ring();
         }
-        self.fence_unless(Flaw::NoFenceAfterPost);
         if self.rest {
             self.catch_up();
         }
     }
 
+    /// As the driver looks at the clock, and is not to look again soon.
+    fn tick(&self) {
+        self.drive_by(None, true);
+    }
+
     fn drive(&self, news: Option<News>) {
+        self.drive_by(news, false);
+    }
+
+    fn drive_by(&self, news: Option<News>, is_tick: bool) {
         let mut news = news;
         loop {
             self.driver_waiting.store(true, Ordering::SeqCst);
@@ -126,6 +139,9 @@ impl Host {
             if let Some(news) = news.take() {
                 self.feed(&inner, news);
             }
+            if is_tick && self.flaw != Flaw::ArmsAfterAll {
+                self.is_due_soon.store(false, Ordering::SeqCst);
+            }
             self.leave(inner);
             if self.mail.load(Ordering::SeqCst) == 0 {
                 break;
@@ -136,6 +152,9 @@ impl Host {
             }
         }
         self.driver_waiting.store(false, Ordering::SeqCst);
+        if is_tick && self.flaw == Flaw::ArmsAfterAll {
+            self.is_due_soon.store(false, Ordering::SeqCst);
+        }
     }
 
     fn work<'a>(&'a self, inner: Inner<'a>, news: Option<News>) {
@@ -242,8 +261,11 @@ impl Host {
         }
     }
 
-    /// Everybody has gone: the driver comes if its bell was rung.
+    /// Everybody has gone: the driver comes if its bell was rung, or by its clock.
     fn assert_nothing_is_left(&self, news: &[News]) {
+        if self.is_due_soon.load(Ordering::SeqCst) {
+            self.ring();
+        }
         while !self.rest && self.bell.swap(false, atomic::Ordering::SeqCst) {
             self.drive(None);
         }
@@ -313,6 +335,20 @@ fn submit_and_leave(flaw: Flaw, rest: bool) {
     all_at_once(flaw, rest, 3, deeds, &[1, 2, 3]);
 }
 
+/// Two that leave their jobs to whoever comes next, which may be the driver by its clock; this was
+/// the last time that it comes so soon.
+fn leave_and_tick(flaw: Flaw) {
+    let deeds: &[Deed] = &[
+        |host| host.submit_behind(1),
+        |host| host.submit_behind(2),
+        |host| {
+            host.is_due_soon.store(true, Ordering::SeqCst);
+            host.tick();
+        },
+    ];
+    all_at_once(flaw, false, 3, deeds, &[1, 2]);
+}
+
 #[test]
 fn no_news_is_left_behind_by_two_who_submit_and_the_driver() {
     submit_and_drive(Flaw::Nothing);
@@ -329,6 +365,23 @@ fn no_news_is_left_behind_by_those_who_submit_or_look() {
 fn a_pool_at_rest_needs_no_driver() {
     submit(Flaw::Nothing, true);
     submit_and_leave(Flaw::Nothing, true);
+}
+
+#[test]
+fn whoever_leaves_its_job_to_a_driver_that_comes_by_its_clock_need_not_ring() {
+    leave_and_tick(Flaw::Nothing);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn the_driver_says_when_it_looks_again_before_its_last_look() {
+    leave_and_tick(Flaw::ArmsAfterAll);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn there_is_a_fence_between_the_post_and_the_look_at_the_clock() {
+    leave_and_tick(Flaw::NoFenceAfterPost);
 }
 
 #[test]

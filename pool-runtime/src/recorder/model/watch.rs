@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use loom::sync::atomic::AtomicU64;
 use loom::thread;
 
-use super::super::ring::{is_seen, is_watched, peek, put, see, unwatch, watch};
+use super::super::ring::{is_watched, peek, put, see, seen, unwatch, watch};
 use super::{Flaw, Side};
 
 /// Bytes of a reply.
@@ -50,7 +50,7 @@ fn help_while_it_answers(flaw: Flaw, helper: Helper, replies: u64) {
             for n in 0..replies {
                 put(&worker, n * REPLY, &(n + 1).to_le_bytes());
                 let end = (n + 1) * REPLY;
-                if !is_watched(&worker, n) && !is_seen(&worker, end) {
+                if !is_watched(&worker, n) && seen(&worker) < end {
                     write.store(end, Ordering::Release);
                 }
             }
