@@ -88,13 +88,16 @@ impl Birth {
         tokio::spawn(async move {
             let link = life(&host, self).await;
             host.enter_as_driver(News::Reaped);
-            // Whoever waits for the end of the pool need not wait until this memory is unmapped, and
-            // may have been woken on this very processor; and of several workers that have ended the
-            // others are reaped first.
-            if host.rest.is_set() {
-                std::thread::yield_now();
+            // Where the pool ends nobody takes this worker's place, nor wants its descriptors. Whoever
+            // waits for that end need not wait until its memory is unmapped, and may have been woken
+            // on this very processor; and of several workers that have ended the others are reaped
+            // first.
+            if host.is_closed() {
+                if host.rest.is_set() {
+                    std::thread::yield_now();
+                }
+                tokio::task::yield_now().await;
             }
-            tokio::task::yield_now().await;
             drop(link);
         });
     }
