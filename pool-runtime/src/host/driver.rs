@@ -88,10 +88,10 @@ impl Birth {
         tokio::spawn(async move {
             let link = life(&host, self).await;
             host.enter_as_driver(News::Reaped);
-            // Where the pool ends nobody takes this worker's place, nor wants its descriptors. Whoever
-            // waits for that end need not wait until its memory is unmapped, and may have been woken
-            // on this very processor; and of several workers that have ended the others are reaped
-            // first.
+            // Where the pool ends a worker seldom has a successor, who would want its descriptors.
+            // Whoever waits for that end need not wait until its memory is unmapped, and may have been
+            // woken on this very processor; and of several workers that have ended the others are
+            // reaped first.
             if host.is_closed() {
                 if host.rest.is_set() {
                     std::thread::yield_now();
