@@ -20,6 +20,8 @@ use crate::reporter::Reporter;
 
 thread_local! {
     static CURRENT: RefCell<Option<JobContext>> = const { RefCell::new(None) };
+    /// Of the job before: most jobs keep none, and the next one is made in its place.
+    static SPARE: RefCell<Option<JobContext>> = const { RefCell::new(None) };
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -320,6 +322,17 @@ impl CancelWatch {
     }
 }
 
+impl JobContext {
+    /// The next job's, in the place of this one if nobody else has it.
+    fn renew(mut self, new: Inner) -> JobContext {
+        match Arc::get_mut(&mut self.0) {
+            Some(old) => *old = new,
+            None => self.0 = Arc::new(new),
+        }
+        self
+    }
+}
+
 /// A job is running on this thread. Ends the context when dropped, whichever way the job ended.
 pub(crate) struct Running {
     context: JobContext,
@@ -328,8 +341,11 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn begin(about: About, watch: Arc<CancelWatch>) -> Running {
-        let inner = Inner { about, ended: AtomicBool::new(false), watch: Some(watch) };
-        let context = JobContext(Arc::new(inner));
+        let new = Inner { about, ended: AtomicBool::new(false), watch: Some(watch) };
+        let context = match SPARE.take() {
+            Some(spare) => spare.renew(new),
+            None => JobContext(Arc::new(new)),
+        };
         let outer = CURRENT.replace(Some(context.clone()));
         Running { context, outer }
     }
@@ -344,6 +360,7 @@ impl Drop for Running {
         let inner = &self.context.0;
         inner.ended.store(true, Ordering::Release);
         CURRENT.set(self.outer.take());
+        SPARE.set(Some(self.context.clone()));
         if let Some(watch) = &inner.watch {
             if watch.is_wanted() {
                 watch.wake_all();

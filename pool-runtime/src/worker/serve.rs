@@ -27,7 +27,7 @@ use crate::spin::{self, Spinner};
 use crate::state::StateStore;
 use crate::trace;
 use crate::wire::{
-    Flags, Frame, FrameReader, Header, PRELUDE_LEN, PanicReport, Prelude, Refusal, ToHost,
+    Flags, Frame, FrameReader, Header, PRELUDE_LEN, PanicReport, Payload, Prelude, Refusal, ToHost,
     ToWorker, Welcome, coarse,
 };
 
@@ -130,7 +130,7 @@ impl Worker {
                     ToWorker::Run => {
                         let claim = || self.watch.recorder.claim(header.seq);
                         let done = if claimed.take().unwrap_or_else(claim) {
-                            self.run(&header, prelude, body.into_vec())
+                            self.run(&header, prelude, body)
                         } else {
                             self.outbox.send(ToHost::Passed, Flags::NONE, header.seq, 0, &[])
                         };
@@ -187,7 +187,7 @@ impl Worker {
         &self,
         header: &Header<ToWorker>,
         prelude: Option<Prelude>,
-        body: Vec<u8>,
+        body: Payload,
     ) -> Result<(), Farewell> {
         if header.flags.has(Flags::FLUSH) {
             self.outbox.write_replies()?;
