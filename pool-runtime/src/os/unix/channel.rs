@@ -60,7 +60,7 @@ pub(crate) fn local_channel() -> io::Result<(HostEnd, ChannelEnd)> {
 /// descriptors' place in the stream.
 pub(super) fn receive_welcome(theirs: &Stream) -> io::Result<([u8; WELCOME_LEN], Vec<OwnedFd>)> {
     let mut welcome = [0; WELCOME_LEN];
-    let mut descriptors = Vec::new();
+    let mut descriptors = Vec::with_capacity(2);
     let mut filled = 0;
     while filled < WELCOME_LEN {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];

@@ -210,9 +210,26 @@ pub(crate) fn prepare_worker(slot: u32) {
         libc::signal(libc::SIGTTOU, libc::SIG_IGN);
         libc::signal(libc::SIGTTIN, libc::SIG_IGN);
     }
-    if let Ok(name) = std::ffi::CString::new(format!("pool-worker-{slot}")) {
-        name_thread(&name);
+    let mut name = *NAME;
+    if let Ok(name) = std::ffi::CStr::from_bytes_until_nul(with_number(&mut name, slot)) {
+        name_thread(name);
     }
+}
+
+/// What a worker is called, and room for its number.
+const NAME: &[u8; 23] = b"pool-worker-\0\0\0\0\0\0\0\0\0\0\0";
+const NAME_LEN: usize = 12;
+
+/// Puts a number into the name. Not by `format!`: it would be all that an idle worker has formatted,
+/// and what that needs lies in pages of its own.
+fn with_number(name: &mut [u8; 23], number: u32) -> &[u8] {
+    let digits = number.checked_ilog10().unwrap_or(0) as usize + 1;
+    let mut rest = number;
+    for digit in name[NAME_LEN..NAME_LEN + digits].iter_mut().rev() {
+        *digit = b'0' + (rest % 10) as u8;
+        rest /= 10;
+    }
+    name
 }
 
 /// Lets C code print lines as they come, as Rust code does, also where stdout is no terminal: what
@@ -264,4 +281,24 @@ pub(crate) fn end_own_group() -> ! {
     let _ = rustix::process::kill_process_group(own, Signal::KILL);
     let _ = rustix::process::kill_process(own, Signal::KILL);
     leave(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_is_called_by_its_number() {
+        for (number, name) in [
+            (0, "pool-worker-0"),
+            (7, "pool-worker-7"),
+            (10, "pool-worker-10"),
+            (u32::MAX, "pool-worker-4294967295"),
+        ] {
+            let mut room = *NAME;
+            let bytes = with_number(&mut room, number);
+            let text = std::ffi::CStr::from_bytes_until_nul(bytes).unwrap();
+            assert_eq!(text.to_str(), Ok(name));
+        }
+    }
 }
