@@ -38,6 +38,10 @@ const PULLED_FOR: Duration = Duration::from_micros(50);
 /// that a slow iterator holds nothing back and the jobs in flight still become as many as they may.
 const PULLED_AT_ONCE: usize = 2;
 
+/// Looking at the clock costs more than giving a result of a short job, or pulling its call: this is
+/// done once for so many.
+const LOOK_EVERY: usize = 8;
+
 /// So many calls enter the pool together at most.
 const TOGETHER: usize = 32;
 
@@ -108,6 +112,8 @@ pub struct JobStream<J: Job, I> {
     max_in_flight: usize,
     /// When calls were pulled last.
     pulled: Option<Instant>,
+    /// How many results were given since the last look at the clock.
+    given: usize,
     watch: RoomWatch,
     meter: Option<Box<Meter>>,
 }
@@ -132,6 +138,7 @@ impl Pool {
             ahead: Ahead::new(),
             max_in_flight: self.workers().saturating_mul(IN_FLIGHT_PER_WORKER),
             pulled: None,
+            given: 0,
             watch: self.room_watch(),
             meter: None,
         }
@@ -301,25 +308,39 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
 
     /// Whether to pull calls before a result is given: several at a time, where there are enough in
     /// flight that nobody waits for them meanwhile.
-    fn wants_calls(&self) -> bool {
+    fn wants_calls(&mut self) -> bool {
         let (ahead, least) = (self.ahead.len(), self.max_in_flight / 2);
         let enough = self.pool.workers().saturating_mul(ENOUGH_PER_WORKER);
         ahead < self.max_in_flight
             && (ahead <= least
                 || least < enough
                 || !self.ahead.has_ended()
-                || self.pulled.is_none_or(|last| last.elapsed() >= PULLED_EVERY))
+                || self.was_pulled_long_ago())
+    }
+
+    fn was_pulled_long_ago(&mut self) -> bool {
+        self.given += 1;
+        if self.given < LOOK_EVERY {
+            return false;
+        }
+        self.given = 0;
+        self.pulled.is_none_or(|last| last.elapsed() >= PULLED_EVERY)
     }
 
     fn pull_some(&mut self, cx: &mut Context<'_>) {
         let start = Instant::now();
         self.pulled = Some(start);
-        let mut pulled = 0;
-        while self.ahead.len() < self.max_in_flight
-            && (pulled < PULLED_AT_ONCE || !self.ahead.has_ended() || start.elapsed() < PULLED_FOR)
-            && self.pull(cx)
-        {
+        let (mut pulled, mut granted) = (0, PULLED_AT_ONCE);
+        while self.ahead.len() < self.max_in_flight && self.pull(cx) {
             pulled += 1;
+            if pulled >= granted && self.ahead.has_ended() {
+                let took = start.elapsed();
+                if took >= PULLED_FOR {
+                    break;
+                }
+                // A fast iterator is not looked after at each call.
+                granted = pulled + if took < PULLED_FOR / 16 { LOOK_EVERY } else { 1 };
+            }
             if pulled % TOGETHER == 0 {
                 self.pool.submit_rest();
             }

@@ -404,10 +404,11 @@ impl Core {
             seat.begin_head(Some(task), around, &mut after.wakers, &mut after.trace);
         }
         if !prompt && link.journal.is_none() {
-            if is_alone {
+            let is_followed = cell.is_followed();
+            if is_alone && !is_followed {
                 cell.set_alone();
             }
-            if (is_alone || cell.is_followed()) && around.spinner.is_ready() {
+            if (is_alone || is_followed) && around.spinner.is_ready() {
                 link.recorder.watch(link.sent());
             }
         }

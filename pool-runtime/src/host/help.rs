@@ -5,6 +5,12 @@
 //! and leaves the reply in the ring for as long as it looks for another job itself; then it writes
 //! into the channel, which wakes the driver, so nothing is lost if nobody comes. When the word is
 //! taken back there is one more look: the worker may have seen the old one.
+//!
+//! A stream does so for all of its jobs that are short, in whichever workers these are: it looks at
+//! their rings when it has no result to give, and what it finds makes room for the next jobs, which
+//! it hands out in the same breath. So calls go round and round without anybody being woken, and
+//! without the driver. The word stays as long as something is found; between two looks a worker
+//! relies on it only while it looks for jobs itself.
 
 use std::sync::Arc;
 
