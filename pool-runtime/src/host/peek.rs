@@ -2,7 +2,8 @@
 //!
 //! They count already, so they are booked whenever it matters what the worker has done: before
 //! time is up for a job, before the pool is shut down, when jobs are taken back, after a death.
-//! When the same replies come over the channel later on, they are passed over.
+//! If the same replies come over the channel later on, they are passed over; mostly the worker leaves
+//! them out.
 
 use std::sync::Arc;
 
