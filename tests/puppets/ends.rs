@@ -27,7 +27,8 @@ mod c {
     unsafe extern "C" {
         pub(super) fn fork() -> i32;
         pub(super) fn pause() -> i32;
-        pub(super) fn signal(number: i32, handler: extern "C" fn(i32)) -> usize;
+        /// Without a handler: the default action.
+        pub(super) fn signal(number: i32, handler: Option<extern "C" fn(i32)>) -> usize;
     }
 }
 
@@ -75,9 +76,20 @@ fn main() {
     }
 }
 
+/// As a program in the foreground does: one that was started in the background by a script, and so by
+/// tests that were, ignores them.
+#[expect(unsafe_code, reason = "a signal's disposition")]
+fn take_interrupts() {
+    // SAFETY: the default action runs no code of ours.
+    unsafe { c::signal(c::SIGINT, None) };
+}
+
 /// Notes the numbers of the workers in `started`: one idle, two that burn, one that has a child,
 /// whose number is noted too. Then ends as `end` says.
 fn busy(started: &Path, end: &str) {
+    if end == "interrupted" {
+        take_interrupts();
+    }
     let pool = Pool::new(4).unwrap();
     drop(submit!(pool => burn, started));
     drop(submit!(pool => burn, started));
@@ -129,7 +141,7 @@ fn handle_interrupts(pool: &Pool, started: &Path) {
         INTERRUPTED.store(true, Ordering::Relaxed);
     }
     // SAFETY: the handler only stores into an atomic.
-    unsafe { c::signal(c::SIGINT, note) };
+    unsafe { c::signal(c::SIGINT, Some(note)) };
     let workers = pids(started);
     jobs::append(started, &std::process::id().to_string());
     wait_until("the interrupt comes", || INTERRUPTED.load(Ordering::Relaxed));
