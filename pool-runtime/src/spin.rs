@@ -5,8 +5,9 @@
 //! processor away between two looks: others on the same core get on with their work.
 //!
 //! It learns when that does not pay. Two sides that wait for each other have to look at the same
-//! time: after a turn without success the other one sleeps too, and is found awake only if both go on
-//! looking. So a few failures in a row are for nothing; more of them cost the next turns. A processor that comes back late (others have work for it, and waking up is faster than waiting
+//! time: after a turn without success the other one sleeps too, and is found awake only if both go
+//! on looking. So a few failures in a row are for nothing; more of them cost the next turns. A
+//! processor that comes back late (others have work for it, and waking up is faster than waiting
 //! for one's turn again) is not given away for many times as long as it was gone: one loss of
 //! milliseconds outweighs hundreds of turns that were won, however seldom it happens.
 

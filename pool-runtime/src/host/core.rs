@@ -8,7 +8,7 @@
 //! 3. Under the lock nothing of a user's runs: wakers are woken and values are dropped after it,
 //!    by [`After`].
 //!
-//! This is the only file that calls the scheduler. `core/model.rs` follows the way in and out, step
+//! Only this file and `act.rs` call the scheduler. `core/model.rs` follows the way in and out, step
 //! by step, and tries every order of events: whoever changes one changes the other.
 
 use std::collections::VecDeque;

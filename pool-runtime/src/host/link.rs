@@ -32,7 +32,7 @@ const MUCH: usize = 8 * 1024;
 /// For so long a frame is held back, so that others go with it, if a reply is due that brings
 /// somebody here.
 const HELD_BACK: Duration = Duration::from_micros(20);
-/// What a submitting thread writes at most, while it holds the core's lock.
+/// What a submitting thread writes at most.
 const WRITE_GRANT: usize = 64 * 1024;
 /// What is so large that the driver has no time for it.
 pub(super) const LARGE: usize = 4 << 20;
