@@ -8,43 +8,77 @@ use crate::error::JobErrorKind;
 use crate::handle::JobHandle;
 use crate::host::{Cell, Host, Order, RoomPlace};
 use crate::policy::JobOptions;
-use crate::registry::{Encoded, Job};
+use crate::registry::{Encoded, Job, JobEntry, Known};
 use crate::wire::Payload;
 
-/// What a pool or a queue needs to know of a call; and why it cannot be accepted as it is.
-pub(crate) fn order_of(parts: CallParts) -> (Order, Option<JobErrorKind>) {
-    let CallParts { job, payload, options, label } = parts;
-    let (number, options, unknown) = match job {
-        Ok(known) => (known.number, merged(options, &known.entry.options), None),
-        Err(unknown) => (0, options, Some(unknown)),
-    };
-    let (encoded, refused) = match payload {
-        Ok(encoded) => (encoded, None),
-        Err(text) => (Encoded::default(), Some(JobErrorKind::Encode(text))),
-    };
-    let (unknown, refused) = match unknown {
-        Some(UnknownName { name, text }) => (Some(name), Some(JobErrorKind::UnknownJob(text))),
-        None => (None, refused),
-    };
-    let (arguments, raw) = (Payload::from(encoded.bytes), encoded.raw);
-    (Order { number, unknown, label, arguments, raw, options }, refused)
+/// What a pool or a queue needs to know of a call; or why it cannot be accepted as it is.
+pub(crate) fn order_of(parts: CallParts) -> Result<Order, Box<Refused>> {
+    match parts {
+        CallParts { job: Ok(known), payload: Ok(encoded), options, label } => {
+            let (arguments, raw) = (Payload::from(encoded.bytes), encoded.raw);
+            let options = merged(options, known.entry);
+            Ok(Order { number: known.number, label, arguments, raw, options })
+        }
+        CallParts { job, payload, label, .. } => Err(Refused::of(job, payload, label)),
+    }
 }
 
 /// What the call asks for where it says something, else what its function does.
-fn merged(own: Option<Box<JobOptions>>, entry: &JobOptions) -> Option<Box<JobOptions>> {
+fn merged(own: Option<Box<JobOptions>>, entry: &JobEntry) -> Option<Box<JobOptions>> {
     match own {
-        own if entry.is_empty() => own,
-        Some(own) => Some(Box::new(own.or(*entry))),
-        None => Some(Box::new(*entry)),
+        own if !entry.has_options => own,
+        Some(own) => Some(Box::new(own.or(entry.options))),
+        None => Some(Box::new(entry.options)),
     }
 }
 
-/// The handle of a job that has ended before it was anywhere.
-pub(crate) fn refuse<J: Job>(order: Order, kind: JobErrorKind) -> JobHandle<J::Output> {
-    match order.unknown.clone() {
-        Some(name) => JobHandle::unknown(Cell::refused(order, kind), name),
-        None => JobHandle::new::<J>(Cell::refused(order, kind)),
+/// A call that is no job, and why.
+pub(crate) struct Refused {
+    number: u16,
+    /// Its name, if that is not in the table.
+    unknown: Option<String>,
+    label: Option<Arc<str>>,
+    kind: JobErrorKind,
+}
+
+impl Refused {
+    #[cold]
+    fn of(
+        job: Result<Known, UnknownName>,
+        payload: Result<Encoded, String>,
+        label: Option<Arc<str>>,
+    ) -> Box<Refused> {
+        let (number, unknown, kind) = match (job, payload) {
+            (Err(UnknownName { name, text }), _) => (0, Some(name), JobErrorKind::UnknownJob(text)),
+            (Ok(known), Err(text)) => (known.number, None, JobErrorKind::Encode(text)),
+            (Ok(known), Ok(_)) => (known.number, None, JobErrorKind::PoolClosed),
+        };
+        Box::new(Refused { number, unknown, label, kind })
     }
+
+    /// A call that could have been a job.
+    #[cold]
+    fn job(order: Order, kind: JobErrorKind) -> Box<Refused> {
+        Box::new(Refused { number: order.number, unknown: None, label: order.label, kind })
+    }
+
+    /// The handle of a job that has ended before it was anywhere.
+    pub(crate) fn handle<J: Job>(self: Box<Self>) -> JobHandle<J::Output> {
+        let Refused { number, unknown, label, kind } = *self;
+        let cell = Cell::refused(number, unknown.clone(), label, kind);
+        match unknown {
+            Some(name) => JobHandle::unknown(cell, name),
+            None => JobHandle::new::<J>(cell),
+        }
+    }
+}
+
+/// The handle of a call that comes to a pool which takes no jobs, for that reason.
+pub(crate) fn refuse<J: Job>(call: Call<J>, kind: JobErrorKind) -> JobHandle<J::Output> {
+    let CallParts { job, payload, label, .. } = call.into_parts();
+    let mut refused = Refused::of(job, payload, label);
+    refused.kind = kind;
+    refused.handle::<J>()
 }
 
 /// Takes in a job that has a place in the queue.
@@ -53,14 +87,21 @@ pub(crate) fn accept<J: Job>(
     call: Call<J>,
     place: RoomPlace<'_>,
 ) -> JobHandle<J::Output> {
-    let (order, refusal) = order_of(call.into_parts());
-    if let Some(kind) = refusal.or_else(|| too_large(host, &order)) {
-        return refuse::<J>(order, kind);
+    match take_in(host, call.into_parts(), place) {
+        Ok(cell) => JobHandle::new::<J>(cell),
+        Err(refused) => refused.handle::<J>(),
     }
-    let cell = Cell::new(order, host.place());
+}
+
+fn take_in(
+    host: &Arc<Host>,
+    parts: CallParts,
+    place: RoomPlace<'_>,
+) -> Result<Arc<Cell>, Box<Refused>> {
+    let cell = Cell::new(order_for(host, parts)?, host.place());
     place.keep();
     host.submit(cell.clone());
-    JobHandle::new::<J>(cell)
+    Ok(cell)
 }
 
 /// The same for one of many, whose maker looks for their replies. `spare` is the handle of an earlier
@@ -72,20 +113,25 @@ pub(crate) fn accept_followed<J: Job>(
     spare: Option<JobHandle<J::Output>>,
     bell: Option<&Waker>,
 ) -> JobHandle<J::Output> {
-    let (order, refusal) = order_of(call.into_parts());
-    if let Some(kind) = refusal.or_else(|| too_large(host, &order)) {
-        return refuse::<J>(order, kind);
+    match order_for(host, call.into_parts()) {
+        Ok(order) => {
+            let handle = JobHandle::followed::<J>(spare, order, host.place(), bell);
+            place.keep();
+            host.submit_behind(handle.cell().clone());
+            handle
+        }
+        Err(refused) => refused.handle::<J>(),
     }
-    let handle = JobHandle::followed::<J>(spare, order, host.place(), bell);
-    place.keep();
-    host.submit_behind(handle.cell().clone());
-    handle
 }
 
-fn too_large(host: &Host, order: &Order) -> Option<JobErrorKind> {
+fn order_for(host: &Host, parts: CallParts) -> Result<Order, Box<Refused>> {
+    let order = order_of(parts)?;
     let size = order.arguments.as_slice().len() as u64;
     let limit = host.max_payload();
-    (size > limit).then_some(JobErrorKind::PayloadTooLarge { size, limit })
+    match size > limit {
+        true => Err(Refused::job(order, JobErrorKind::PayloadTooLarge { size, limit })),
+        false => Ok(order),
+    }
 }
 
 /// Puts a waiting job into the pool. If it has ended meanwhile, it goes nowhere.

@@ -149,7 +149,7 @@ impl JobOptions {
     };
 
     /// Whether nothing is asked for.
-    pub(crate) fn is_empty(&self) -> bool {
+    pub(crate) const fn is_empty(&self) -> bool {
         let JobOptions { timeout, deadline, grace, priority, retry, stall_timeout, memory_limit } =
             self;
         timeout.is_none()

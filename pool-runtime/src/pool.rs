@@ -11,7 +11,7 @@ use crate::call::Call;
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
 use crate::host::{Cell, Host, Hub, RoomPlace, Subscription, WatchKey};
-use crate::order::{accept, accept_followed, enter, order_of, refuse};
+use crate::order::{accept, accept_followed, enter, refuse};
 use crate::registry::Job;
 use crate::scheduler::Readiness;
 use crate::stats::{Snapshot, Stats, WorkReport};
@@ -78,7 +78,7 @@ impl Pool {
     pub fn submit<J: Job>(&self, call: Call<J>) -> JobHandle<J::Output> {
         match self.admit() {
             Ok((host, place)) => accept(host, call, place),
-            Err(kind) => refuse::<J>(order_of(call.into_parts()).0, kind),
+            Err(kind) => refuse(call, kind),
         }
     }
 
@@ -127,7 +127,7 @@ impl Pool {
             Err(kind @ (JobErrorKind::QueueFull | JobErrorKind::PoolClosed)) => {
                 Err(Rejected { call: Box::new(call), kind })
             }
-            Err(kind) => Ok(refuse::<J>(order_of(call.into_parts()).0, kind)),
+            Err(kind) => Ok(refuse(call, kind)),
         }
     }
 
@@ -348,7 +348,7 @@ impl Permit<'_> {
     /// Hands a job over, as [`Pool::submit`] does, but never for want of room.
     pub fn submit<J: Job>(self, call: Call<J>) -> JobHandle<J::Output> {
         if self.host.is_closed() {
-            refuse::<J>(order_of(call.into_parts()).0, JobErrorKind::PoolClosed)
+            refuse(call, JobErrorKind::PoolClosed)
         } else {
             accept(self.host, call, self.place)
         }

@@ -12,7 +12,7 @@ use crate::error::JobErrorKind;
 use crate::handle::JobHandle;
 use crate::host::{self, Backlog, Cell, First, Place, Share, Timer, race};
 use crate::id::JobId;
-use crate::order::{order_of, refuse};
+use crate::order::order_of;
 use crate::pool::{Pool, resubmit};
 use crate::registry::Job;
 use crate::stats::WorkReport;
@@ -90,10 +90,10 @@ impl JobQueue {
     /// A dropped future has pushed nothing.
     pub async fn push<J: Job>(&self, call: Call<J>) -> JobHandle<J::Output> {
         let backlog = &self.0.0;
-        let (order, refusal) = order_of(call.into_parts());
-        if let Some(kind) = refusal {
-            return refuse::<J>(order, kind);
-        }
+        let order = match order_of(call.into_parts()) {
+            Ok(order) => order,
+            Err(refused) => return refused.handle::<J>(),
+        };
         // Made before the wait: its deadline counts from here.
         let cell = Cell::new(order, Place::Nowhere);
         match backlog.enter().await {

@@ -82,6 +82,8 @@ pub struct JobEntry {
     file: &'static str,
     line: u32,
     pub(crate) options: JobOptions,
+    /// Its options ask for something.
+    pub(crate) has_options: bool,
     pub(crate) run: RunJob,
     name: OnceLock<&'static str>,
     /// Meaningless until the table was built.
@@ -125,6 +127,7 @@ impl JobEntry {
             naming,
             file,
             line,
+            has_options: !options.is_empty(),
             options,
             run,
             name: OnceLock::new(),

@@ -435,7 +435,6 @@ mod tests {
     fn job() -> Arc<Cell> {
         let order = Order {
             number: 0,
-            unknown: None,
             label: None,
             arguments: Payload::EMPTY,
             raw: false,

@@ -95,33 +95,40 @@ impl Cell {
     }
 
     fn waiting(order: Order, place: Place) -> Cell {
-        let Order { number, label, arguments, raw, options, .. } = order;
+        let Order { number, label, arguments, raw, options } = order;
         let id = JobId::fresh();
         let name = || job_name(number).into();
         let span = when_traced(|| JobSpan::of(&Subject { id, name: name(), label: label.clone() }));
-        let length = options.as_ref().and_then(|options| options.deadline);
-        let deadline = length.and_then(|d| Instant::now().checked_add(d).map(|moment| (moment, d)));
         let flags = if place.is_nowhere() { QUEUED } else { QUEUED | PERMIT };
         let (pool, place) = match place {
             Place::Pool(number) => (Some(number), Place::Nowhere),
             place => (None, place),
         };
-        let is_rare = label.is_some() || options.is_some() || span.is_some() || !place.is_nowhere();
-        let rare = is_rare
-            .then(|| Box::new(Rare { label, options, deadline, span, place, ..Rare::default() }));
-        let birth = Birth::new(id, pool, raw, is_rare);
-        Self::of(birth, number, flags, Slot::waiting(arguments, rare))
+        if label.is_none() && options.is_none() && !span.is_some() && place.is_nowhere() {
+            let birth = Birth::new(id, pool, raw, false);
+            return Self::of(birth, number, flags, Slot::waiting(arguments, None));
+        }
+        let length = options.as_ref().and_then(|options| options.deadline);
+        let deadline = length.and_then(|d| Instant::now().checked_add(d).map(|moment| (moment, d)));
+        let rare = Box::new(Rare { label, options, deadline, span, place, ..Rare::default() });
+        let birth = Birth::new(id, pool, raw, true);
+        Self::of(birth, number, flags, Slot::waiting(arguments, Some(rare)))
     }
 
     /// A job that has ended before it was anywhere.
-    pub(crate) fn refused(order: Order, kind: JobErrorKind) -> Arc<Cell> {
-        let Order { number, unknown, label, raw, .. } = order;
+    /// `unknown`: its name, if that is not in the table.
+    pub(crate) fn refused(
+        number: u16,
+        unknown: Option<String>,
+        label: Option<Arc<str>>,
+        kind: JobErrorKind,
+    ) -> Arc<Cell> {
         let id = JobId::fresh();
         let name = unknown.map_or_else(|| job_name(number).into(), Into::into);
         let rare = label
             .as_ref()
             .map(|label| Box::new(Rare { label: Some(label.clone()), ..Rare::default() }));
-        let birth = Birth::new(id, None, raw, rare.is_some());
+        let birth = Birth::new(id, None, false, rare.is_some());
         let outcome = Err(JobError::new(kind, Subject { id, name, label }, 0));
         Arc::new(Self::of(birth, number, ENDED, Slot::ended(outcome, rare)))
     }

@@ -547,7 +547,6 @@ mod tests {
     fn cell(host: &Host) -> Arc<Cell> {
         let order = Order {
             number: 0,
-            unknown: None,
             label: None,
             arguments: Payload::EMPTY,
             raw: false,

@@ -13,8 +13,6 @@ use crate::wire::Payload;
 pub(crate) struct Order {
     /// Of its function in the table.
     pub(crate) number: u16,
-    /// Its name, if that is not in the table.
-    pub(crate) unknown: Option<String>,
     pub(crate) label: Option<Arc<str>>,
     pub(crate) arguments: Payload,
     pub(crate) raw: bool,

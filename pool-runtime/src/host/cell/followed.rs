@@ -69,7 +69,6 @@ mod tests {
     fn order(label: Option<&str>) -> Order {
         Order {
             number: 0,
-            unknown: None,
             label: label.map(Arc::from),
             arguments: Payload::EMPTY,
             raw: false,

@@ -14,7 +14,7 @@ use super::place::Place;
 use super::{Outcome, Output};
 use crate::policy::JobOptions;
 use crate::trace::JobSpan;
-use crate::wire::Payload;
+use crate::wire::{Payload, few};
 
 /// Bytes that lie in place.
 const ROOM: usize = 14;
@@ -26,10 +26,9 @@ pub(super) struct Small {
 }
 
 impl Small {
+    #[inline]
     fn of(content: &[u8]) -> Option<Small> {
-        let mut bytes = [0; ROOM];
-        bytes.get_mut(..content.len())?.copy_from_slice(content);
-        Some(Small { len: content.len() as u8, bytes })
+        few(content).map(|bytes| Small { len: content.len() as u8, bytes })
     }
 
     fn payload(&self) -> Payload {
