@@ -63,8 +63,8 @@ impl Refused {
     }
 
     /// The handle of a job that has ended before it was anywhere.
-    pub(crate) fn handle<J: Job>(self: Box<Self>) -> JobHandle<J::Output> {
-        let Refused { number, unknown, label, kind } = *self;
+    pub(crate) fn handle<J: Job>(self) -> JobHandle<J::Output> {
+        let Refused { number, unknown, label, kind } = self;
         let cell = Cell::refused(number, unknown.clone(), label, kind);
         match unknown {
             Some(name) => JobHandle::unknown(cell, name),

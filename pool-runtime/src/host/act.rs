@@ -6,26 +6,26 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
 use super::after::After;
 use super::backlog::{Count, Share};
 use super::cause::{Cause, Trouble};
 use super::cell::{Cell, JobStatus, Manner, Outcome};
 use super::ledger::Ledger;
-use super::link::{Answer, Link, Said};
+use super::link::Link;
 use super::news::{Around, News};
-use super::seats::{Seat, Seats, Task, take_due};
+use super::seats::{Seat, Seats, Task};
 use crate::happening::PoolEvent;
 use crate::policy::Terms;
-use crate::scheduler::{Action, Config, Ending, Event, JobKey, Reply, Scheduler, Time, WorkerId};
-use crate::stats::Progress;
-use crate::wire::{Prelude, WireFault};
+use crate::scheduler::{Action, Config, Ending, Event, JobKey, Scheduler, Time, WorkerId};
+use crate::wire::Prelude;
 
 /// Scheduler and links: what is behind the host's lock.
 pub(super) struct Core {
     pub(super) scheduler: Scheduler<Task>,
     /// When the news came that is being fed.
-    now: Time,
+    pub(super) now: Time,
     pub(super) seats: Seats,
     /// Works of this pool, to be asked in turn.
     pub(super) shares: VecDeque<Arc<Share>>,
@@ -44,7 +44,8 @@ pub(super) struct Core {
 /// What a worker is given.
 struct Errand {
     job: JobKey,
-    prelude: Prelude,
+    attempt: u32,
+    remaining: Option<Duration>,
     /// It writes its replies before it begins.
     prompt: bool,
     memory_limit: Option<u64>,
@@ -67,18 +68,34 @@ impl Core {
         }
     }
 
-    /// One piece of news, and all that follows from it.
-    pub(super) fn feed(&mut self, around: &Around, news: News, after: &mut After) {
-        self.now = around.now();
+    /// One piece of news, which came at `now`, and all that follows from it.
+    pub(super) fn feed(&mut self, around: &Around, news: News, now: Time, after: &mut After) {
+        self.now = now;
+        match news {
+            News::Submit(cell) => self.submit(around, Task { cell }, after),
+            News::Answers(link, answers) => {
+                for answer in answers {
+                    if let Err(fault) = self.answer(around, &link, answer, after) {
+                        link.condemn(fault.to_string());
+                        break;
+                    }
+                }
+                self.conclude(around, after);
+            }
+            News::Replies(link) => self.peek(around, &link, after),
+            other => self.feed_other(around, other, after),
+        }
+        self.peek_at_recalled(around, after);
+    }
+
+    fn feed_other(&mut self, around: &Around, news: News, after: &mut After) {
         let mut cause = Cause::default();
         match news {
-            News::Submit(cell) => {
-                self.submit(around, Task { cell }, &mut cause, after);
-            }
+            News::Submit(_) | News::Answers(..) | News::Replies(_) => {}
             News::GiveUp(cell, manner) => {
                 if cell.status() != JobStatus::Ended {
                     match self.key_of(&cell) {
-                        Some(job) => self.give_up(around, job, manner, &mut cause, after),
+                        Some(job) => self.give_up(around, job, manner, after),
                         None => {
                             cell.note_given_up(manner);
                             after.lost.push((cell.clone(), manner));
@@ -106,16 +123,6 @@ impl Core {
                 self.greeted(around, worker, after);
                 self.handle(around, Event::WorkerReady { worker }, &mut cause, after);
             }
-            News::Answers(link, answers) => {
-                for answer in answers {
-                    if let Err(fault) = self.answer(around, &link, answer, after) {
-                        link.condemn(fault.to_string());
-                        break;
-                    }
-                }
-                self.conclude(around, after);
-            }
-            News::Replies(link) => self.peek(around, &link, after),
             News::OverMemory(link, seq) => {
                 let worker = link.worker;
                 let runs = |seat: &mut Seat| seat.window.front().is_some_and(|head| head.0 == seq);
@@ -123,7 +130,7 @@ impl Core {
                     self.handle(around, Event::OverMemory { worker }, &mut cause, after);
                 }
             }
-            News::Gone(gone) => self.gone(around, gone, after),
+            News::Gone(gone) => self.gone(around, *gone, after),
             News::Reaped => self.unreaped = self.unreaped.saturating_sub(1),
             // Whoever is hungry is fed after all news.
             News::Pushed => around.look_is_due.store(false, Ordering::SeqCst),
@@ -142,7 +149,6 @@ impl Core {
                 self.handle(around, Event::Shutdown, &mut cause, after);
             }
         }
-        self.peek_at_recalled(around, after);
     }
 
     /// Writes what was put into out-buffers: once for all that was fed. A submitter leaves it until
@@ -160,30 +166,27 @@ impl Core {
         }
     }
 
-    pub(super) fn submit(
-        &mut self,
-        around: &Around,
-        task: Task,
-        cause: &mut Cause,
-        after: &mut After,
-    ) {
+    pub(super) fn submit(&mut self, around: &Around, task: Task, after: &mut After) {
         let cell = &task.cell;
         if cell.status() == JobStatus::Ended {
             after.permits += cell.release_permit();
             return after.tasks.push(task);
         }
         queued(around, cell, after);
-        let own = cell.options();
-        let terms = own.map(|own| Arc::new(Terms::resolve(own, &self.defaults)));
-        let deadline = cell.deadline().map(|(moment, length)| (around.moment(moment), length));
+        let (mut terms, mut deadline) = (None, None);
+        if cell.is_special() {
+            let own = cell.options();
+            terms = own.map(|own| Arc::new(Terms::resolve(own, &self.defaults)));
+            deadline = cell.deadline().map(|(moment, length)| (around.moment(moment), length));
+        }
         let number = cell.number;
         let key = self.scheduler.submit(self.now, task, number, terms, deadline);
         if let Some(task) = self.scheduler.get(key) {
             task.cell.set_index(Some(key.index));
         }
-        self.act(around, cause, after);
+        self.act(around, &mut Cause::default(), after);
         if let Some(manner) = self.scheduler.get(key).and_then(|task| task.cell.given_up()) {
-            self.give_up(around, key, manner, cause, after);
+            self.give_up(around, key, manner, after);
         }
     }
 
@@ -198,114 +201,12 @@ impl Core {
         Arc::ptr_eq(&task.cell, cell).then_some(key)
     }
 
-    fn give_up(
-        &mut self,
-        around: &Around,
-        job: JobKey,
-        manner: Manner,
-        cause: &mut Cause,
-        after: &mut After,
-    ) {
+    fn give_up(&mut self, around: &Around, job: JobKey, manner: Manner, after: &mut After) {
         let event = match manner {
             Manner::Cancel => Event::Cancel { job },
             Manner::Kill => Event::Kill { job },
         };
-        self.handle(around, event, cause, after);
-    }
-
-    /// One of several answers: [`conclude`](Self::conclude) has to follow.
-    pub(super) fn answer(
-        &mut self,
-        around: &Around,
-        link: &Arc<Link>,
-        answer: Answer,
-        after: &mut After,
-    ) -> Result<(), WireFault> {
-        let worker = link.worker;
-        let Some(seat) = self.seats.get(worker).filter(|seat| !seat.killed) else {
-            // What it says after the kill is not heard.
-            return Ok(());
-        };
-        let mut cause = Cause::default();
-        let mut next = None;
-        let event = match answer.said {
-            Said::Awake => Event::Awake { worker },
-            Said::Logged(record) => {
-                let Some(&(_, job)) = seat.window.front().filter(|(seq, _)| *seq == answer.seq)
-                else {
-                    return Err(WireFault::Seq { seq: answer.seq });
-                };
-                if let Some(task) = self.scheduler.get(job) {
-                    after.trace.logged(task.cell.span(), record);
-                }
-                return Ok(());
-            }
-            // Its driver has looked.
-            Said::News => return Ok(()),
-            Said::Progress(progress) => {
-                if !self.note_progress(worker, answer.seq, progress, after) {
-                    return Ok(());
-                }
-                Event::Progressed { worker }
-            }
-            said if said.ends_job() && answer.seq < seat.booked => return Ok(()),
-            said => {
-                let job = take_due(&mut seat.window, answer.seq)?;
-                if !matches!(said, Said::Done(_)) {
-                    if let Some(task) = self.scheduler.get(job) {
-                        cause.remember(&task.cell, link);
-                        // It may be tried again, and then it waits.
-                        if matches!(said, Said::Panicked(_)) {
-                            task.cell.set_running(false);
-                        }
-                    }
-                }
-                next = seat.window.front().map(|&(seq, _)| seq);
-                if next.is_none() {
-                    seat.begin_head(None, around, &mut after.wakers, &mut after.trace);
-                }
-                if answer.is_bloated {
-                    let bloated = Event::Bloated { worker };
-                    self.scheduler.take_in(self.now, bloated);
-                    self.act(around, &mut Cause::default(), after);
-                }
-                let reply = match &said {
-                    Said::Panicked(_) => Reply::Panicked,
-                    Said::Done(_) | Said::Failed(_) => Reply::Done,
-                    Said::Awake | Said::Logged(_) | Said::News | Said::Progress(_) => Reply::Done,
-                };
-                cause.said = Some(said);
-                Event::Replied { worker, reply, took: answer.took }
-            }
-        };
-        self.scheduler.take_in(self.now, event);
-        self.act(around, &mut cause, after);
-        // Once this one has ended; if it was not taken back meanwhile.
-        let begins = |seat: &Seat| next.is_some() && seat.window.front().map(|head| head.0) == next;
-        if let Some(seat) = self.seats.get(worker).filter(|seat| begins(seat)) {
-            let head = seat.head().and_then(|job| self.scheduler.get(job));
-            seat.begin_head(head, around, &mut after.wakers, &mut after.trace);
-        }
-        Ok(())
-    }
-
-    /// Job `seq` has said how far it is. True if it is the head of the window: the replies of those
-    /// before it are on their way otherwise, or it was itself answered or taken back, and says
-    /// nothing any more.
-    pub(super) fn note_progress(
-        &mut self,
-        worker: WorkerId,
-        seq: u64,
-        progress: Progress,
-        after: &mut After,
-    ) -> bool {
-        let Some((job, is_head)) = self.seats.get(worker).and_then(|seat| seat.find(seq)) else {
-            return false;
-        };
-        if let Some(task) = self.scheduler.get(job) {
-            task.cell.note_progress(progress, &mut after.wakers);
-        }
-        is_head
+        self.handle(around, event, &mut Cause::default(), after);
     }
 
     pub(super) fn handle(
@@ -325,24 +226,13 @@ impl Core {
         self.act(around, &mut Cause::default(), after);
     }
 
-    fn act(&mut self, around: &Around, cause: &mut Cause, after: &mut After) {
+    pub(super) fn act(&mut self, around: &Around, cause: &mut Cause, after: &mut After) {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
                 Action::Launch { worker } => self.launch(worker, after),
                 Action::Assign { worker, job, attempt, remaining, memory_limit, first, prompt } => {
-                    let Some(cell) = self.scheduler.get(job).map(|task| &task.cell) else {
-                        continue;
-                    };
-                    if first {
-                        after.permits += cell.release_permit();
-                    }
-                    let prelude = Prelude { id: cell.id(), attempt, remaining };
-                    self.assign(
-                        around,
-                        worker,
-                        Errand { job, prelude, prompt, memory_limit },
-                        after,
-                    );
+                    let errand = Errand { job, attempt, remaining, prompt, memory_limit };
+                    after.permits += self.assign(around, worker, errand, first, after);
                 }
                 Action::Recall { worker, gently } => {
                     let event = if gently && !self.has_begun(worker) {
@@ -387,19 +277,29 @@ impl Core {
         after.launches.push(worker);
     }
 
-    fn assign(&mut self, around: &Around, worker: WorkerId, errand: Errand, after: &mut After) {
-        let Errand { job, prelude, prompt, memory_limit } = errand;
-        let Some(task) = self.scheduler.get(job) else { return };
+    /// Puts a job into a worker's window. Returns how many places in the queue its leaving frees.
+    fn assign(
+        &mut self,
+        around: &Around,
+        worker: WorkerId,
+        errand: Errand,
+        is_first: bool,
+        after: &mut After,
+    ) -> usize {
+        let Errand { job, attempt, remaining, prompt, memory_limit } = errand;
+        let Some(task) = self.scheduler.get(job) else { return 0 };
         let cell = &task.cell;
-        let Some(seat) = self.seats.get(worker) else { return };
-        let Some(link) = seat.live_link().cloned() else { return };
-        cell.set_attempt(prelude.attempt);
+        let freed = if is_first { cell.release_permit() } else { 0 };
+        let Some(seat) = self.seats.get(worker) else { return freed };
+        let Some(link) = seat.link.as_ref().filter(|_| !seat.killed) else { return freed };
+        let seq = link.sent();
+        cell.set_attempt(attempt);
         if let Some(limit) = memory_limit.filter(|_| !link.process.is_thread()) {
-            link.limits.add(link.sent(), limit);
+            link.limits.add(seq, limit);
         }
-        seat.window.push_back((link.sent(), job));
         // Before the worker has it: what it prints from then on belongs to this job.
-        let is_alone = seat.window.len() == 1;
+        let is_alone = seat.window.is_empty();
+        seat.window.push_back((seq, job));
         if is_alone {
             seat.begin_head(Some(task), around, &mut after.wakers, &mut after.trace);
         }
@@ -409,13 +309,15 @@ impl Core {
                 cell.set_alone();
             }
             if (is_alone || is_followed) && around.spinner.is_ready() {
-                link.recorder.watch(link.sent());
+                link.recorder.watch(seq);
             }
         }
-        link.run(cell.number, cell.is_raw(), prompt, prelude, cell.hand_out());
-        if !self.unflushed.iter().any(|other| Arc::ptr_eq(other, &link)) {
-            self.unflushed.push(link);
+        let prelude = Prelude { id: cell.id(), attempt, remaining };
+        cell.hand_out(|arguments| link.run(cell.number, cell.is_raw(), prompt, prelude, arguments));
+        if !self.unflushed.iter().any(|other| Arc::ptr_eq(other, link)) {
+            self.unflushed.push(link.clone());
         }
+        freed
     }
 
     /// Whether the worker has claimed the first job of its window.

@@ -433,13 +433,8 @@ mod tests {
     use crate::wire::Payload;
 
     fn job() -> Arc<Cell> {
-        let order = Order {
-            number: 0,
-            label: None,
-            arguments: Payload::EMPTY,
-            raw: false,
-            options: None,
-        };
+        let order =
+            Order { number: 0, label: None, arguments: Payload::EMPTY, raw: false, options: None };
         Cell::new(order, Place::Nowhere)
     }
 

@@ -71,8 +71,8 @@ impl Cause {
         let kind = match ending {
             Ending::Replied => match self.said.take() {
                 Some(Said::Done(output)) => return Ok(output),
-                Some(Said::Failed(kind)) => kind,
-                Some(Said::Panicked(info)) => JobErrorKind::Panicked(info),
+                Some(Said::Failed(kind)) => *kind,
+                Some(Said::Panicked(info)) => JobErrorKind::Panicked(*info),
                 // The scheduler ends a job by a reply only while that reply is fed.
                 Some(Said::Awake | Said::Logged(_) | Said::News | Said::Progress(_)) | None => {
                     JobErrorKind::Crashed(WorkerExit::Unknown)

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use self::birth::Birth;
 pub(crate) use self::birth::Order;
 pub(crate) use self::place::{Holder, Manner, Numbered, Place};
-pub(crate) use self::slot::Leftover;
+pub(crate) use self::slot::{Arguments, Leftover};
 use self::slot::{Rare, Slot};
 use super::wakers::wake_all;
 use crate::error::{JobError, JobErrorKind, Subject};
@@ -57,34 +57,38 @@ pub(crate) type Outcome = Result<Output, JobError>;
 /// No scheduler holds the job.
 const NO_INDEX: u32 = u32::MAX;
 
-/// Of [`Cell::flags`]: the job's status, which is [`ENDED`] or else one of the others.
+/// Of [`Cell::course`]: the job's status, which is [`ENDED`] or else one of the others.
 const STATUS: u8 = 0b11;
 const QUEUED: u8 = 0;
 const RUNNING: u8 = 1;
 const ENDED: u8 = 2;
 /// It holds a place in its pool's queue.
 const PERMIT: u8 = 1 << 2;
-/// How it was given up while no core had it: [`Manner`], shifted.
-const GIVEN_UP: u8 = 3 << GIVEN_UP_SHIFT;
-const GIVEN_UP_SHIFT: u32 = 3;
 /// It runs on behalf of somebody.
-const SPONSORED: u8 = 1 << 5;
+const SPONSORED: u8 = 1 << 3;
+/// Which attempt was handed out last, shifted.
+const ATTEMPT: u8 = 0xf << ATTEMPT_SHIFT;
+const ATTEMPT_SHIFT: u32 = 4;
+/// The number is as large or larger, and elsewhere.
+const MANY: u8 = ATTEMPT >> ATTEMPT_SHIFT;
+
+/// Of [`Cell::flags`]: how it was given up while no core had it: [`Manner`].
+const GIVEN_UP: u8 = 0b11;
 /// Its handle gives it up when dropped.
-const CANCEL_ON_DROP: u8 = 1 << 6;
-
+const CANCEL_ON_DROP: u8 = 1 << 2;
 /// It runs, and is short and alone in its worker.
-const ALONE: u8 = 1 << 7;
-
-/// Of [`Cell::attempt`]: the number is larger, and elsewhere.
-const MANY: u8 = u8::MAX;
+const ALONE: u8 = 1 << 3;
 
 pub(crate) struct Cell {
     birth: Birth,
     /// Where its scheduler keeps it. Under the core's lock only.
     index: AtomicU32,
     pub(crate) number: u16,
+    /// Written by whoever has the job only: who makes it, a queue, a core under its lock; its end
+    /// under the lock of the slot besides. So nobody has to take turns.
+    course: AtomicU8,
+    /// Written by anybody.
     flags: AtomicU8,
-    attempt: AtomicU8,
     slot: Mutex<Slot>,
 }
 
@@ -99,20 +103,20 @@ impl Cell {
         let id = JobId::fresh();
         let name = || job_name(number).into();
         let span = when_traced(|| JobSpan::of(&Subject { id, name: name(), label: label.clone() }));
-        let flags = if place.is_nowhere() { QUEUED } else { QUEUED | PERMIT };
+        let course = if place.is_nowhere() { QUEUED } else { QUEUED | PERMIT };
         let (pool, place) = match place {
             Place::Pool(number) => (Some(number), Place::Nowhere),
             place => (None, place),
         };
         if label.is_none() && options.is_none() && !span.is_some() && place.is_nowhere() {
             let birth = Birth::new(id, pool, raw, false);
-            return Self::of(birth, number, flags, Slot::waiting(arguments, None));
+            return Self::of(birth, number, course, Slot::waiting(arguments, None));
         }
         let length = options.as_ref().and_then(|options| options.deadline);
         let deadline = length.and_then(|d| Instant::now().checked_add(d).map(|moment| (moment, d)));
         let rare = Box::new(Rare { label, options, deadline, span, place, ..Rare::default() });
         let birth = Birth::new(id, pool, raw, true);
-        Self::of(birth, number, flags, Slot::waiting(arguments, Some(rare)))
+        Self::of(birth, number, course, Slot::waiting(arguments, Some(rare)))
     }
 
     /// A job that has ended before it was anywhere.
@@ -133,19 +137,24 @@ impl Cell {
         Arc::new(Self::of(birth, number, ENDED, Slot::ended(outcome, rare)))
     }
 
-    fn of(birth: Birth, number: u16, flags: u8, slot: Slot) -> Cell {
+    fn of(birth: Birth, number: u16, course: u8, slot: Slot) -> Cell {
         Cell {
             birth,
             index: AtomicU32::new(NO_INDEX),
             number,
-            flags: AtomicU8::new(flags),
-            attempt: AtomicU8::new(0),
+            course: AtomicU8::new(course),
+            flags: AtomicU8::new(0),
             slot: Mutex::new(slot),
         }
     }
 
     pub(crate) fn id(&self) -> JobId {
         self.birth.id()
+    }
+
+    /// Something in particular was asked of it, or it was not made for a pool.
+    pub(super) fn is_special(&self) -> bool {
+        self.birth.has(Birth::RARE)
     }
 
     /// Its arguments are one byte string.
@@ -185,25 +194,32 @@ impl Cell {
     }
 
     pub(crate) fn status(&self) -> JobStatus {
-        match self.flags.load(Ordering::Acquire) & STATUS {
+        match self.course.load(Ordering::Acquire) & STATUS {
             QUEUED => JobStatus::Queued,
             RUNNING => JobStatus::Running,
             _ => JobStatus::Ended,
         }
     }
 
+    /// By whoever has the job.
+    #[inline]
+    fn set_course(&self, change: impl FnOnce(u8) -> u8) {
+        self.course.store(change(self.course.load(Ordering::Relaxed)), Ordering::Release);
+    }
+
     /// It runs, and is short and alone in its worker. Under the core's lock only.
     pub(super) fn set_alone(&self) {
-        if self.flags.load(Ordering::Relaxed) & STATUS == RUNNING {
+        if self.status() == JobStatus::Running {
             self.flags.fetch_or(ALONE, Ordering::AcqRel);
         }
     }
 
     /// Looks for the outcome of a job that is about to give it, for a moment, once.
     pub(crate) fn look_for_outcome(self: &Arc<Self>) {
-        let is_alone = |flags: u8| flags & (STATUS | ALONE) == RUNNING | ALONE;
+        let is_alone = |flags: u8| flags & ALONE != 0;
         if is_alone(self.flags.load(Ordering::Relaxed))
             && is_alone(self.flags.fetch_and(!ALONE, Ordering::AcqRel))
+            && self.status() == JobStatus::Running
             && !self.birth.is_foreign()
         {
             if let Some((holder, _)) = self.place().holder() {
@@ -212,13 +228,13 @@ impl Cell {
         }
     }
 
-    /// Whether a worker can run it now. Nothing changes once it has ended; only the core's lock
-    /// guards this against another change.
+    /// Whether a worker can run it now. Nothing changes once it has ended. Under the core's lock
+    /// only.
     pub(super) fn set_running(&self, is_running: bool) {
         match is_running {
-            true => self.flags.fetch_or(RUNNING, Ordering::Release),
-            false => self.flags.fetch_and(!(RUNNING | ALONE), Ordering::Release),
-        };
+            true => self.set_course(|course| course | RUNNING),
+            false => self.set_course(|course| course & !RUNNING),
+        }
     }
 
     /// Under the core's lock only: `None` when the job leaves the scheduler and goes on elsewhere.
@@ -234,16 +250,16 @@ impl Cell {
 
     /// Under the core's lock only.
     pub(super) fn set_attempt(&self, attempt: u32) {
-        let small = u8::try_from(attempt).unwrap_or(MANY);
+        let small = u8::try_from(attempt).unwrap_or(MANY).min(MANY);
         if small == MANY {
             self.slot().rare_mut().attempt = attempt;
         }
-        self.attempt.store(small, Ordering::Relaxed);
+        self.set_course(|course| course & !ATTEMPT | small << ATTEMPT_SHIFT);
     }
 
     /// Which attempt was handed out last.
     pub(crate) fn attempt(&self) -> u32 {
-        match self.attempt.load(Ordering::Relaxed) {
+        match self.course.load(Ordering::Relaxed) >> ATTEMPT_SHIFT {
             MANY => self.slot().rare().map_or(0, |rare| rare.attempt),
             attempt => attempt.into(),
         }
@@ -256,11 +272,11 @@ impl Cell {
 
     /// Notes that the job is given up, for whoever gets it next.
     pub(super) fn note_given_up(&self, manner: Manner) {
-        self.flags.fetch_or((manner as u8) << GIVEN_UP_SHIFT, Ordering::SeqCst);
+        self.flags.fetch_or(manner as u8, Ordering::SeqCst);
     }
 
     pub(super) fn given_up(&self) -> Option<Manner> {
-        match (self.flags.load(Ordering::SeqCst) & GIVEN_UP) >> GIVEN_UP_SHIFT {
+        match self.flags.load(Ordering::SeqCst) & GIVEN_UP {
             0 => None,
             1 => Some(Manner::Cancel),
             _ => Some(Manner::Kill),
@@ -268,13 +284,14 @@ impl Cell {
     }
 
     pub(crate) fn hold_permit(&self) {
-        self.flags.fetch_or(PERMIT, Ordering::Relaxed);
+        self.set_course(|course| course | PERMIT);
     }
 
     /// How many places in the queue its leaving frees. Under the core's lock only.
     pub(super) fn release_permit(&self) -> usize {
-        let holds = self.flags.load(Ordering::Relaxed) & PERMIT != 0;
-        usize::from(holds && self.flags.fetch_and(!PERMIT, Ordering::Relaxed) & PERMIT != 0)
+        let holds = self.course.load(Ordering::Relaxed) & PERMIT != 0;
+        self.set_course(|course| course & !PERMIT);
+        usize::from(holds)
     }
 
     pub(crate) fn set_cancel_on_drop(&self) {
@@ -288,16 +305,16 @@ impl Cell {
     /// From here on the job runs on behalf of this one. Under the core's lock only.
     pub(super) fn set_sponsor(&self, sponsor: Arc<dyn Any + Send + Sync>) {
         self.slot().rare_mut().sponsor = Some(sponsor);
-        self.flags.fetch_or(SPONSORED, Ordering::Relaxed);
+        self.set_course(|course| course | SPONSORED);
     }
 
     /// On whose behalf it has run until now. Under the core's lock only.
     pub(super) fn take_sponsor(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        let is_sponsored = self.flags.load(Ordering::Relaxed) & SPONSORED != 0;
+        let is_sponsored = self.course.load(Ordering::Relaxed) & SPONSORED != 0;
         if !is_sponsored {
             return None;
         }
-        self.flags.fetch_and(!SPONSORED, Ordering::Relaxed);
+        self.set_course(|course| course & !SPONSORED);
         self.slot().old_rare()?.sponsor.take()
     }
 
@@ -323,13 +340,13 @@ impl Cell {
         waits
     }
 
-    /// The arguments, shared with every attempt: one begins.
-    pub(super) fn hand_out(&self) -> Payload {
+    /// The arguments, shared with every attempt: one begins. Under the lock of the slot.
+    pub(super) fn hand_out<R>(&self, take: impl FnOnce(Arguments<'_>) -> R) -> R {
         let mut slot = self.slot();
         if let Some(track) = slot.old_rare().and_then(|rare| rare.track.as_mut()) {
             track.start_over();
         }
-        slot.arguments()
+        take(slot.arguments())
     }
 
     /// How far the job says that it is, if this attempt of it has said so. After its end: what it
@@ -397,7 +414,7 @@ impl Cell {
     ) -> Option<Leftover> {
         match slot.finish(outcome, wakers) {
             Ok(leftover) => {
-                self.flags.fetch_or(ENDED, Ordering::Release);
+                self.set_course(|course| course | ENDED);
                 leftover
             }
             Err(late) => Some(late),

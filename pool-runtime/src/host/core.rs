@@ -12,7 +12,6 @@
 //! by step, and tries every order of events: whoever changes one changes the other.
 
 use std::collections::VecDeque;
-use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
 use std::task::{Context, Waker};
@@ -25,7 +24,7 @@ use tokio::sync::Notify;
 use super::act::Core;
 use super::after::After;
 use super::backlog::Share;
-use super::cell::{Cell, Holder, Manner, Numbered, Place};
+use super::cell::{Cell, Holder, Numbered, Place};
 use super::hub::Hub;
 use super::inbox::Inbox;
 use super::latch::Latch;
@@ -42,6 +41,9 @@ const COMBINE: usize = 64;
 /// What the driver does before it looks after its other tasks.
 const DRIVER_COMBINE: usize = 4096;
 
+/// What comes out of the inbox at one look at the clock.
+const AT_A_TIME: usize = 64;
+
 /// A driver that comes within this time need not be rung for jobs that may wait so long.
 const SOON: Duration = Duration::from_millis(1);
 
@@ -52,6 +54,8 @@ pub(crate) struct Host {
     driver_waiting: AtomicBool,
     /// The driver comes soon, by its clock.
     is_due_soon: AtomicBool,
+    /// A job like others that are submitted would wait behind some that no worker takes.
+    is_backed_up: AtomicBool,
     /// Something was left behind for whoever comes next, since the driver has come by its clock.
     has_left_some: AtomicBool,
     /// Places in the queue.
@@ -96,6 +100,7 @@ impl Host {
                 inbox: Inbox::default(),
                 driver_waiting: AtomicBool::new(false),
                 is_due_soon: AtomicBool::new(false),
+                is_backed_up: AtomicBool::new(false),
                 has_left_some: AtomicBool::new(false),
                 room: Room::new(queue_capacity),
                 workers,
@@ -149,14 +154,24 @@ impl Host {
         self.around.plan.max_payload
     }
 
+    /// The driver's, once there is one.
+    pub(super) fn runtime(&self) -> Option<&Handle> {
+        self.runtime.get()
+    }
+
     /// Whether this is the driver's own thread.
     pub(crate) fn is_driver(&self) -> bool {
         self.driver.get() == Some(&thread::current().id())
     }
 
-    /// Hands in a job that holds a place in the queue.
+    /// Hands in a job that holds a place in the queue. Behind others that no worker takes, it may as
+    /// well lie in the inbox until the driver comes, if that is soon: it enters with many at once.
     pub(crate) fn submit(&self, cell: Arc<Cell>) {
-        self.enter(News::Submit(cell));
+        let may_wait = || self.is_due_soon.load(Ordering::Relaxed) && !cell.is_special();
+        match self.is_backed_up.load(Ordering::Relaxed) && may_wait() {
+            true => self.submit_behind(cell),
+            false => self.enter(News::Submit(cell)),
+        }
     }
 
     /// Hands in one of several, which enter together at [`catch_up`](Self::catch_up), or
@@ -327,7 +342,7 @@ impl Host {
             self.driver_waiting.store(false, Ordering::SeqCst);
             let grant = self.drain(&mut inner, DRIVER_COMBINE, &mut after);
             if let Some(news) = news.take() {
-                self.feed(&mut inner, news, &mut after);
+                self.feed(&mut inner, news, self.now(), &mut after);
             }
             if is_tick {
                 // Who leaves something behind does so again and again, and need not ring.
@@ -360,7 +375,7 @@ impl Host {
             // up, it goes to the end of the inbox for the same reason.
             match news.take() {
                 Some(news) if grant > 0 || self.inbox.is_empty() => {
-                    self.feed(&mut inner, news, after);
+                    self.feed(&mut inner, news, self.now(), after);
                 }
                 Some(news) => _ = self.inbox.put(news),
                 None => {}
@@ -405,6 +420,7 @@ impl Host {
             self.arm(&mut inner, None);
             self.bell.notify_one();
         }
+        self.is_backed_up.store(inner.core.scheduler.is_backed_up(), Ordering::Relaxed);
         drop(inner);
         fence(Ordering::SeqCst);
     }
@@ -442,17 +458,18 @@ impl Host {
     /// Feeds at most `grant` entries of the inbox; returns what is left of the grant.
     fn drain(&self, inner: &mut Inner, mut grant: usize, after: &mut After) -> usize {
         while grant > 0 && !self.inbox.is_empty() {
-            let count = self.inbox.take(grant, &mut inner.opened);
+            let count = self.inbox.take(grant.min(AT_A_TIME), &mut inner.opened);
+            let now = self.now();
             while let Some(news) = inner.opened.pop_front() {
-                self.feed(inner, news, after);
+                self.feed(inner, news, now, after);
             }
             grant -= count;
         }
         grant
     }
 
-    fn feed(&self, inner: &mut Inner, news: News, after: &mut After) {
-        inner.core.feed(&self.around, news, after);
+    fn feed(&self, inner: &mut Inner, news: News, now: Time, after: &mut After) {
+        inner.core.feed(&self.around, news, now, after);
         inner.core.feed_hungry(&self.around, after);
     }
 
@@ -462,39 +479,6 @@ impl Host {
             Err(TryLockError::Poisoned(poisoned)) => Some(poisoned.into_inner()),
             Err(TryLockError::WouldBlock) => None,
         }
-    }
-}
-
-impl Holder for Host {
-    fn give_up(&self, cell: &Arc<Cell>, _ticket: i64, manner: Manner) -> bool {
-        if !self.is_foreign() {
-            self.enter(News::GiveUp(cell.clone(), manner));
-        }
-        true
-    }
-
-    fn runtime(&self) -> Option<Handle> {
-        self.runtime.get().cloned()
-    }
-
-    fn help(&self, cell: &Arc<Cell>) {
-        self.look_for_reply(cell);
-    }
-}
-
-impl fmt::Debug for Host {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut host = f.debug_struct("Host");
-        host.field("closed", &self.is_closed());
-        if let Some(inner) = self.try_lock() {
-            let scheduler = &inner.core.scheduler;
-            host.field("queued", &scheduler.queued()).field("running", &scheduler.running());
-            drop(inner);
-            if !self.is_foreign() {
-                self.catch_up();
-            }
-        }
-        host.finish_non_exhaustive()
     }
 }
 
@@ -545,13 +529,8 @@ mod tests {
 
     /// A job on its way to the host.
     fn cell(host: &Host) -> Arc<Cell> {
-        let order = Order {
-            number: 0,
-            label: None,
-            arguments: Payload::EMPTY,
-            raw: false,
-            options: None,
-        };
+        let order =
+            Order { number: 0, label: None, arguments: Payload::EMPTY, raw: false, options: None };
         Cell::new(order, host.place())
     }
 
@@ -586,7 +565,7 @@ mod tests {
         let worker = WorkerId { slot: 0, generation: 1 };
         let exit = WorkerExit::Unknown;
         let gone = Gone { worker, link: None, exit, detail: String::new(), in_launch: true };
-        host.enter(News::Gone(gone));
+        host.enter(News::Gone(Box::new(gone)));
         host.enter(News::Reaped);
         assert!(host.rest.is_set());
         for _ in 0..3 * COMBINE {

@@ -134,7 +134,7 @@ async fn life(host: &Host, birth: Birth) -> Option<Arc<Link>> {
         Err(reason) => {
             let exit = WorkerExit::Unknown;
             let gone = Gone { worker, link: None, exit, detail: reason, in_launch: true };
-            host.enter_as_driver(News::Gone(gone));
+            host.enter_as_driver(News::Gone(Box::new(gone)));
             return None;
         }
     };
@@ -183,13 +183,13 @@ async fn life(host: &Host, birth: Birth) -> Option<Arc<Link>> {
     };
     let who = format!("worker {}, {}", worker.slot, link.process.describe());
     let detail = verdict.map_or_else(|| who.clone(), |verdict| format!("{who}: {verdict}"));
-    host.enter_as_driver(News::Gone(Gone {
+    host.enter_as_driver(News::Gone(Box::new(Gone {
         worker,
         link: Some(link.clone()),
         exit,
         detail,
         in_launch: !desk.is_ready,
-    }));
+    })));
     bury(&link).await;
     Some(link)
 }

@@ -50,11 +50,12 @@ impl Inbox {
     pub(super) fn take(&self, most: usize, to: &mut VecDeque<News>) -> usize {
         let mut pile = self.pile();
         let count = pile.news.len().min(most);
-        pile.jobs -= pile.news.iter().take(count).filter(|news| is_job(news)).count() as u64;
         if count == pile.news.len() && to.is_empty() {
+            pile.jobs = 0;
             // Both keep their room.
             std::mem::swap(&mut pile.news, to);
         } else {
+            pile.jobs -= pile.news.iter().take(count).filter(|news| is_job(news)).count() as u64;
             to.extend(pile.news.drain(..count));
         }
         self.len.store(pile.news.len(), Ordering::SeqCst);

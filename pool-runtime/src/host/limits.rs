@@ -1,6 +1,7 @@
 //! The memory limits of the jobs that a worker was given.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::Notify;
@@ -9,6 +10,8 @@ use tokio::sync::Notify;
 #[derive(Debug, Default)]
 pub(super) struct Limits {
     limits: Mutex<VecDeque<(u64, u64)>>,
+    /// There was one: most workers never have any.
+    were_any: AtomicBool,
     /// There is one now.
     wanted: Notify,
 }
@@ -16,6 +19,7 @@ pub(super) struct Limits {
 impl Limits {
     /// Job `seq` was sent.
     pub(super) fn add(&self, seq: u64, limit: u64) {
+        self.were_any.store(true, Ordering::Release);
         let mut limits = self.limits();
         limits.push_back((seq, limit));
         if limits.len() == 1 {
@@ -30,6 +34,9 @@ impl Limits {
 
     /// Job `seq` is answered: what was its limit?
     pub(super) fn end(&self, seq: u64) -> Option<u64> {
+        if !self.were_any.load(Ordering::Acquire) {
+            return None;
+        }
         let mut limits = self.limits();
         let is_first = limits.front().is_some_and(|&(first, _)| first == seq);
         if is_first { limits.pop_front().map(|(_, limit)| limit) } else { None }

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::body::Body;
 use super::capture::Journal;
-use super::cell::Output;
+use super::cell::{Arguments, Output};
 use super::limits::Limits;
 use super::out::Out;
 use crate::error::{JobErrorKind, PanicInfo};
@@ -23,8 +23,8 @@ use crate::scheduler::{Time, WorkerId};
 use crate::stats::Progress;
 use crate::trace::{self, RECORD_LIMIT, Record};
 use crate::wire::{
-    Flags, Frame, HEADER_LEN, Header, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Payload, Prelude,
-    Refusal, ToHost, ToWorker, WireFault, coarse,
+    Flags, Frame, HEADER_LEN, Header, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Prelude, Refusal,
+    ToHost, ToWorker, WireFault, coarse,
 };
 
 /// So much is not held back.
@@ -89,16 +89,16 @@ pub(crate) struct Answer {
 #[derive(Debug)]
 pub(crate) enum Said {
     Done(Output),
-    Failed(JobErrorKind),
-    Panicked(PanicInfo),
+    Failed(Box<JobErrorKind>),
+    Panicked(Box<PanicInfo>),
     /// The job that runs has logged something.
-    Logged(Record),
+    Logged(Box<Record>),
     /// It passed over a frame that was recalled.
     Awake,
     /// There is news in the recorder.
     News,
     /// How far its job is.
-    Progress(Progress),
+    Progress(Box<Progress>),
 }
 
 impl Said {
@@ -144,7 +144,7 @@ impl Link {
         raw: bool,
         prompt: bool,
         prelude: Prelude,
-        payload: Payload,
+        arguments: Arguments<'_>,
     ) {
         let seq = self.sent.load(Ordering::Relaxed);
         self.sent.store(seq + 1, Ordering::Relaxed);
@@ -152,7 +152,7 @@ impl Link {
             self.recorder.want_log_level(level);
         }
         // `max_payload` keeps a body below 4 GiB.
-        let body = payload.as_slice().len();
+        let body = arguments.as_slice().len();
         let flags = Flags::CTX.and_if(prompt, Flags::FLUSH).and_if(raw, Flags::RAW);
         let flags = flags.and_if(body > crate::wire::BIG, Flags::BIG);
         let len = (PRELUDE_LEN + body) as u32;
@@ -160,14 +160,14 @@ impl Link {
         let mut head = [0; HEADER_LEN + PRELUDE_LEN];
         head[..HEADER_LEN].copy_from_slice(&header.encode());
         head[HEADER_LEN..].copy_from_slice(&prelude.encode());
-        self.out().push(&head, payload, seq + 1);
+        self.out().push(&head, arguments, seq + 1);
     }
 
     /// Tells the worker to exit.
     pub(super) fn stop(&self) {
         let kind = ToWorker::Shutdown;
         let header = Header { len: 0, kind, flags: Flags::NONE, job: 0, seq: 0 };
-        self.out().push(&header.encode(), Payload::EMPTY, self.sent());
+        self.out().push(&header.encode(), Arguments::Few(&[]), self.sent());
         self.flush();
     }
 
@@ -386,20 +386,20 @@ impl Answer {
             ToHost::Panicked => {
                 let PanicReport { message, location, backtrace } =
                     PanicReport::decode(body.as_slice())?;
-                Said::Panicked(PanicInfo { message, location, backtrace })
+                Said::Panicked(Box::new(PanicInfo { message, location, backtrace }))
             }
-            ToHost::Failed => Said::Failed(match Refusal::decode(body.as_slice())? {
+            ToHost::Failed => Said::Failed(Box::new(match Refusal::decode(body.as_slice())? {
                 Refusal::Decode(text) => JobErrorKind::Decode(text),
                 Refusal::Encode(text) => JobErrorKind::Encode(text),
                 Refusal::State(text) => JobErrorKind::State(text),
                 Refusal::TooLarge { size, limit } => JobErrorKind::PayloadTooLarge { size, limit },
-            }),
+            })),
             ToHost::Passed => Said::Awake,
             ToHost::Poke => Said::News,
-            ToHost::Progress => Said::Progress(Progress::decode(body.as_slice())?),
+            ToHost::Progress => Said::Progress(Box::new(Progress::decode(body.as_slice())?)),
             ToHost::Log => {
                 let record = Record::read(body.as_slice());
-                Said::Logged(record.ok_or(WireFault::Body("log record"))?)
+                Said::Logged(Box::new(record.ok_or(WireFault::Body("log record"))?))
             }
             ToHost::Hello => return Err(WireFault::Unexpected("an odd frame")),
         };

@@ -8,6 +8,7 @@
 
 mod act;
 mod after;
+mod answers;
 mod background;
 mod backlog;
 mod body;
@@ -18,6 +19,7 @@ mod core;
 mod desk;
 mod driver;
 mod help;
+mod holding;
 mod hub;
 mod inbox;
 mod large;

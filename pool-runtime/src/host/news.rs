@@ -79,7 +79,7 @@ pub(super) enum News {
     Answers(Arc<Link>, Vec<Answer>),
     /// There are replies in a worker's ring.
     Replies(Arc<Link>),
-    Gone(Gone),
+    Gone(Box<Gone>),
     /// The worker has more memory than its job of this seq may use.
     OverMemory(Arc<Link>, u64),
     /// A worker that was launched is gone from the system too.

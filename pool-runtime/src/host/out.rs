@@ -7,6 +7,7 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
+use super::cell::Arguments;
 use crate::scheduler::Time;
 use crate::wire::Payload;
 
@@ -74,14 +75,14 @@ impl Out {
     }
 
     /// Appends a frame, unless nothing is taken any more. `next`: the seq behind it.
-    pub(super) fn push(&mut self, head: &[u8], payload: Payload, next: u64) {
+    pub(super) fn push(&mut self, head: &[u8], arguments: Arguments<'_>, next: u64) {
         if self.is_closed {
             return;
         }
-        let body = payload.as_slice();
+        let body = arguments.as_slice();
         self.len += head.len() + body.len();
         if body.len() > SMALL {
-            let (bytes, body) = (head.to_vec(), Some(payload));
+            let (bytes, body) = (head.to_vec(), Some(arguments.share()));
             return self.pieces.push_back(Piece { bytes, body, written: 0, next });
         }
         let has_room = |piece: &&mut Piece| piece.body.is_none() && piece.bytes.len() < PIECE;
@@ -169,7 +170,7 @@ mod tests {
 
     fn push(out: &mut Out, seq: u64, len: usize) -> Vec<u8> {
         let (head, body) = ([seq as u8; 5], vec![seq as u8 + 100; len]);
-        out.push(&head, Payload::copy_of(&body), seq + 1);
+        out.push(&head, Arguments::Few(&body), seq + 1);
         [&head[..], &body].concat()
     }
 

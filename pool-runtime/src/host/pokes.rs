@@ -66,7 +66,7 @@ impl Pokes {
     fn look(&mut self, link: &Link) -> Option<Answer> {
         let Reported { version, seq, progress } = link.recorder.reported()?;
         let is_new = std::mem::replace(&mut self.version, version) != version;
-        let said = Said::Progress(progress);
+        let said = Said::Progress(Box::new(progress));
         is_new.then_some(Answer { seq, said, took: Duration::ZERO, is_bloated: false })
     }
 }

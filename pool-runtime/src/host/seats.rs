@@ -144,11 +144,6 @@ impl Seat {
         self.link.as_ref().filter(|_| !self.killed)
     }
 
-    /// The job at the front of the window.
-    pub(super) fn head(&self) -> Option<JobKey> {
-        self.window.front().map(|&(_, job)| job)
-    }
-
     /// Job `seq`, and whether it is at the front of the window.
     pub(super) fn find(&self, seq: u64) -> Option<(JobKey, bool)> {
         let place = self.window.iter().position(|&(other, _)| other == seq)?;

@@ -6,7 +6,6 @@ use std::sync::Arc;
 use super::act::{Core, queued};
 use super::after::After;
 use super::backlog::{Count, Share};
-use super::cause::Cause;
 use super::cell::Cell;
 use super::news::Around;
 use super::seats::Task;
@@ -56,7 +55,7 @@ impl Core {
             let error = task.cell.error(JobErrorKind::PayloadTooLarge { size, limit }, 0);
             self.settle(around, task, Err(error), after);
         } else {
-            self.submit(around, task, &mut Cause::default(), after);
+            self.submit(around, task, after);
         }
     }
 

@@ -158,6 +158,13 @@ impl<T> Scheduler<T> {
         key
     }
 
+    /// Whether a job on the pool's terms would wait behind others that no worker takes: nothing
+    /// follows from it before there is other news.
+    pub(crate) fn is_backed_up(&self) -> bool {
+        let is_quiet = self.mode == Mode::Open && self.config.idle_timeout.is_none();
+        is_quiet && self.queue.has(self.config.defaults.priority)
+    }
+
     /// A job that has not ended.
     #[inline]
     pub(crate) fn get(&self, key: JobKey) -> Option<&T> {

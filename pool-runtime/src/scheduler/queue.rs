@@ -24,6 +24,11 @@ impl Queue {
         self.len
     }
 
+    /// Whether any job of this priority waits.
+    pub(super) fn has(&self, priority: Priority) -> bool {
+        !self.lists[priority as usize].is_empty()
+    }
+
     pub(super) fn push_back(&mut self, links: &mut impl Links, priority: Priority, index: u32) {
         self.lists[priority as usize].push_back(links, index);
         self.len += 1;

@@ -32,6 +32,7 @@ pub(crate) enum Payload {
 }
 
 impl Payload {
+    #[cfg(test)]
     pub(crate) const EMPTY: Payload = Payload::Small { len: 0, bytes: [0; SMALL] };
 
     #[inline]

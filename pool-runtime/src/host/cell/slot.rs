@@ -85,6 +85,31 @@ pub(super) struct Rare {
     pub(super) track: Option<Box<Track>>,
 }
 
+/// The arguments of a job, where they lie.
+#[derive(Clone, Copy)]
+pub(crate) enum Arguments<'a> {
+    Few(&'a [u8]),
+    Whole(&'a Payload),
+}
+
+impl Arguments<'_> {
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            Arguments::Few(bytes) => bytes,
+            Arguments::Whole(payload) => payload.as_slice(),
+        }
+    }
+
+    /// To be kept.
+    pub(crate) fn share(&self) -> Payload {
+        match self {
+            Arguments::Few(bytes) => Payload::copy_of(bytes),
+            Arguments::Whole(payload) => Payload::clone(payload),
+        }
+    }
+}
+
 /// What a cell no longer needs; to be dropped outside of any lock.
 pub(crate) struct Leftover {
     content: Content,
@@ -140,26 +165,20 @@ impl Slot {
         }
     }
 
-    pub(super) fn arguments(&self) -> Payload {
+    #[inline]
+    pub(super) fn arguments(&self) -> Arguments<'_> {
         match self {
-            Slot::Arguments(small) => small.payload(),
+            Slot::Arguments(small) => Arguments::Few(small.as_slice()),
             Slot::Full(full) => match &full.content {
-                Content::Arguments(arguments) => arguments.clone(),
-                Content::Outcome(_) | Content::Taken => Payload::EMPTY,
+                Content::Arguments(arguments) => Arguments::Whole(arguments),
+                Content::Outcome(_) | Content::Taken => Arguments::Few(&[]),
             },
-            Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => Payload::EMPTY,
+            Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => Arguments::Few(&[]),
         }
     }
 
     pub(super) fn argument_len(&self) -> usize {
-        match self {
-            Slot::Arguments(small) => small.as_slice().len(),
-            Slot::Full(full) => match &full.content {
-                Content::Arguments(arguments) => arguments.as_slice().len(),
-                Content::Outcome(_) | Content::Taken => 0,
-            },
-            Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => 0,
-        }
+        self.arguments().as_slice().len()
     }
 
     pub(super) fn rare(&self) -> Option<&Rare> {

@@ -1,0 +1,42 @@
+//! The host towards its cells, and as it prints.
+
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::runtime::Handle;
+
+use super::act::Core;
+use super::cell::{Cell, Holder, Manner};
+use super::core::Host;
+use super::news::News;
+
+impl Holder for Host {
+    fn give_up(&self, cell: &Arc<Cell>, _ticket: i64, manner: Manner) -> bool {
+        if !self.is_foreign() {
+            self.enter(News::GiveUp(cell.clone(), manner));
+        }
+        true
+    }
+
+    fn runtime(&self) -> Option<Handle> {
+        self.runtime().cloned()
+    }
+
+    fn help(&self, cell: &Arc<Cell>) {
+        self.look_for_reply(cell);
+    }
+}
+
+impl fmt::Debug for Host {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut host = f.debug_struct("Host");
+        host.field("closed", &self.is_closed());
+        let jobs = |core: &Core| (core.scheduler.queued(), core.scheduler.running());
+        // A fork child may lack whoever has to unlock something of it.
+        let jobs = if self.is_foreign() { None } else { self.try_look_at(jobs) };
+        if let Some((queued, running)) = jobs {
+            host.field("queued", &queued).field("running", &running);
+        }
+        host.finish_non_exhaustive()
+    }
+}
