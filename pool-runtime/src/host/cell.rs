@@ -8,6 +8,7 @@
 //! is left, under the lock, is no larger than most jobs need it ([`slot`]).
 
 mod birth;
+mod course;
 mod followed;
 mod place;
 mod slot;
@@ -21,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use self::birth::Birth;
 pub(crate) use self::birth::Order;
+use self::course::Course;
 pub(crate) use self::place::{Holder, Manner, Numbered, Place};
 pub(crate) use self::slot::{Arguments, Leftover};
 use self::slot::{Rare, Slot};
@@ -57,21 +59,6 @@ pub(crate) type Outcome = Result<Output, JobError>;
 /// No scheduler holds the job.
 const NO_INDEX: u32 = u32::MAX;
 
-/// Of [`Cell::course`]: the job's status, which is [`ENDED`] or else one of the others.
-const STATUS: u8 = 0b11;
-const QUEUED: u8 = 0;
-const RUNNING: u8 = 1;
-const ENDED: u8 = 2;
-/// It holds a place in its pool's queue.
-const PERMIT: u8 = 1 << 2;
-/// It runs on behalf of somebody.
-const SPONSORED: u8 = 1 << 3;
-/// Which attempt was handed out last, shifted.
-const ATTEMPT: u8 = 0xf << ATTEMPT_SHIFT;
-const ATTEMPT_SHIFT: u32 = 4;
-/// The number is as large or larger, and elsewhere.
-const MANY: u8 = ATTEMPT >> ATTEMPT_SHIFT;
-
 /// Of [`Cell::flags`]: how it was given up while no core had it: [`Manner`].
 const GIVEN_UP: u8 = 0b11;
 /// Its handle gives it up when dropped.
@@ -84,10 +71,8 @@ pub(crate) struct Cell {
     /// Where its scheduler keeps it. Under the core's lock only.
     index: AtomicU32,
     pub(crate) number: u16,
-    /// Written by whoever has the job only: who makes it, a queue, a core under its lock; its end
-    /// under the lock of the slot besides. So nobody has to take turns.
-    course: AtomicU8,
-    /// Written by anybody.
+    course: Course,
+    /// Set and cleared by anybody.
     flags: AtomicU8,
     slot: Mutex<Slot>,
 }
@@ -103,7 +88,7 @@ impl Cell {
         let id = JobId::fresh();
         let name = || job_name(number).into();
         let span = when_traced(|| JobSpan::of(&Subject { id, name: name(), label: label.clone() }));
-        let course = if place.is_nowhere() { QUEUED } else { QUEUED | PERMIT };
+        let course = if place.is_nowhere() { Course::QUEUED } else { Course::IN_POOL };
         let (pool, place) = match place {
             Place::Pool(number) => (Some(number), Place::Nowhere),
             place => (None, place),
@@ -134,15 +119,15 @@ impl Cell {
             .map(|label| Box::new(Rare { label: Some(label.clone()), ..Rare::default() }));
         let birth = Birth::new(id, None, false, rare.is_some());
         let outcome = Err(JobError::new(kind, Subject { id, name, label }, 0));
-        Arc::new(Self::of(birth, number, ENDED, Slot::ended(outcome, rare)))
+        Arc::new(Self::of(birth, number, Course::ENDED, Slot::ended(outcome, rare)))
     }
 
-    fn of(birth: Birth, number: u16, course: u8, slot: Slot) -> Cell {
+    fn of(birth: Birth, number: u16, course: Course, slot: Slot) -> Cell {
         Cell {
             birth,
             index: AtomicU32::new(NO_INDEX),
             number,
-            course: AtomicU8::new(course),
+            course,
             flags: AtomicU8::new(0),
             slot: Mutex::new(slot),
         }
@@ -194,17 +179,7 @@ impl Cell {
     }
 
     pub(crate) fn status(&self) -> JobStatus {
-        match self.course.load(Ordering::Acquire) & STATUS {
-            QUEUED => JobStatus::Queued,
-            RUNNING => JobStatus::Running,
-            _ => JobStatus::Ended,
-        }
-    }
-
-    /// By whoever has the job.
-    #[inline]
-    fn set_course(&self, change: impl FnOnce(u8) -> u8) {
-        self.course.store(change(self.course.load(Ordering::Relaxed)), Ordering::Release);
+        self.course.status()
     }
 
     /// It runs, and is short and alone in its worker. Under the core's lock only.
@@ -231,10 +206,7 @@ impl Cell {
     /// Whether a worker can run it now. Nothing changes once it has ended. Under the core's lock
     /// only.
     pub(super) fn set_running(&self, is_running: bool) {
-        match is_running {
-            true => self.set_course(|course| course | RUNNING),
-            false => self.set_course(|course| course & !RUNNING),
-        }
+        self.course.set_running(is_running);
     }
 
     /// Under the core's lock only: `None` when the job leaves the scheduler and goes on elsewhere.
@@ -250,18 +222,16 @@ impl Cell {
 
     /// Under the core's lock only.
     pub(super) fn set_attempt(&self, attempt: u32) {
-        let small = u8::try_from(attempt).unwrap_or(MANY).min(MANY);
-        if small == MANY {
+        if !self.course.set_attempt(attempt) {
             self.slot().rare_mut().attempt = attempt;
         }
-        self.set_course(|course| course & !ATTEMPT | small << ATTEMPT_SHIFT);
     }
 
     /// Which attempt was handed out last.
     pub(crate) fn attempt(&self) -> u32 {
-        match self.course.load(Ordering::Relaxed) >> ATTEMPT_SHIFT {
-            MANY => self.slot().rare().map_or(0, |rare| rare.attempt),
-            attempt => attempt.into(),
+        match self.course.attempt() {
+            Some(attempt) => attempt,
+            None => self.slot().rare().map_or(0, |rare| rare.attempt),
         }
     }
 
@@ -284,14 +254,12 @@ impl Cell {
     }
 
     pub(crate) fn hold_permit(&self) {
-        self.set_course(|course| course | PERMIT);
+        self.course.hold_permit();
     }
 
     /// How many places in the queue its leaving frees. Under the core's lock only.
     pub(super) fn release_permit(&self) -> usize {
-        let holds = self.course.load(Ordering::Relaxed) & PERMIT != 0;
-        self.set_course(|course| course & !PERMIT);
-        usize::from(holds)
+        usize::from(self.course.release_permit())
     }
 
     pub(crate) fn set_cancel_on_drop(&self) {
@@ -305,16 +273,15 @@ impl Cell {
     /// From here on the job runs on behalf of this one. Under the core's lock only.
     pub(super) fn set_sponsor(&self, sponsor: Arc<dyn Any + Send + Sync>) {
         self.slot().rare_mut().sponsor = Some(sponsor);
-        self.set_course(|course| course | SPONSORED);
+        self.course.set_sponsored(true);
     }
 
     /// On whose behalf it has run until now. Under the core's lock only.
     pub(super) fn take_sponsor(&self) -> Option<Arc<dyn Any + Send + Sync>> {
-        let is_sponsored = self.course.load(Ordering::Relaxed) & SPONSORED != 0;
-        if !is_sponsored {
+        if !self.course.is_sponsored() {
             return None;
         }
-        self.set_course(|course| course & !SPONSORED);
+        self.course.set_sponsored(false);
         self.slot().old_rare()?.sponsor.take()
     }
 
@@ -414,7 +381,7 @@ impl Cell {
     ) -> Option<Leftover> {
         match slot.finish(outcome, wakers) {
             Ok(leftover) => {
-                self.set_course(|course| course | ENDED);
+                self.course.end();
                 leftover
             }
             Err(late) => Some(late),
