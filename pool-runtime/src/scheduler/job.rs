@@ -242,6 +242,9 @@ impl<T> Jobs<T> {
         JobKey { index, generation }
     }
 
+    /// Apart from what is done for each job: a block is made on the stack.
+    #[cold]
+    #[inline(never)]
     fn grow(&mut self) {
         let first = self.blocks.len() * BLOCK;
         let end = u32::try_from(first + BLOCK).expect("fewer than 2^32 jobs fit in memory");
