@@ -95,24 +95,29 @@ impl Histogram {
     /// Counts one thing that took so many nanoseconds.
     #[inline]
     pub(crate) fn record(&mut self, nanos: u64) {
-        if self.buckets.is_empty() {
-            self.buckets = vec![0; BUCKETS];
-            self.least = nanos;
-        }
-        if let Some(bucket) = self.buckets.get_mut(index_of((nanos >> STEP).min(TOP))) {
-            *bucket += 1;
+        let index = index_of((nanos >> STEP).min(TOP));
+        match self.buckets.get_mut(index) {
+            Some(bucket) => *bucket += 1,
+            None => self.begin(nanos, index),
         }
         self.count += 1;
         self.sum += u128::from(nanos);
         self.least = self.least.min(nanos);
         self.most = self.most.max(nanos);
     }
+
+    /// The first that is counted.
+    #[cold]
+    fn begin(&mut self, nanos: u64, index: usize) {
+        self.buckets = vec![0; BUCKETS];
+        self.buckets[index] = 1;
+        self.least = nanos;
+    }
 }
 
 /// The bucket of a value in steps: exact below 64, from there on so many buckets an octave.
 const fn index_of(steps: u64) -> usize {
-    let octave = 63 - (steps | 1).leading_zeros();
-    let shift = octave.saturating_sub(FINE);
+    let shift = (steps | 1 << FINE).ilog2() - FINE;
     ((shift << FINE) as u64 + (steps >> shift)) as usize
 }
 
