@@ -12,6 +12,9 @@ use crate::error::WorkerExit;
 pub(crate) struct Time(u64);
 
 impl Time {
+    /// As late as a moment can be: nobody waits for it.
+    pub(super) const NEVER: Time = Time(u64::MAX);
+
     /// The moment `since_start` after the start.
     pub(crate) fn after_start(since_start: Duration) -> Time {
         Time(nanos(since_start))

@@ -288,17 +288,16 @@ impl<T> Scheduler<T> {
     /// `handle_timeout`.
     #[must_use]
     pub(crate) fn poll_timeout(&self) -> Option<Time> {
-        let earliest = |a: Option<Time>, b: Option<Time>| match (a, b) {
-            (Some(a), Some(b)) => Some(a.min(b)),
-            (a, b) => a.or(b),
-        };
-        let check = self.check_at.filter(|_| self.crew.sums().unverified > 0);
-        let tick = self.tick_at.filter(|_| self.crew.sums().crowded > 0);
-        let check = earliest(check, tick);
-        let mut at = earliest(check, self.timers.first().map(|&(at, ..)| at));
-        at = earliest(at, self.crew.next_timer());
-        at = earliest(at, self.launches.due);
-        earliest(at, self.next_home_time())
+        let or_never = |at: Option<Time>| at.unwrap_or(Time::NEVER);
+        let sums = self.crew.sums();
+        let check = if sums.unverified > 0 { or_never(self.check_at) } else { Time::NEVER };
+        let tick = if sums.crowded > 0 { or_never(self.tick_at) } else { Time::NEVER };
+        let job = or_never(self.timers.first().map(|&(at, ..)| at));
+        let worker = or_never(self.crew.next_timer());
+        let home = or_never(self.next_home_time());
+        let earliest =
+            check.min(tick).min(job).min(worker).min(or_never(self.launches.due)).min(home);
+        (earliest != Time::NEVER).then_some(earliest)
     }
 
     /// Whether there may be a worker for one more job, beyond those that wait: if not, nothing

@@ -205,7 +205,8 @@ impl<T> Scheduler<T> {
     }
 
     pub(super) fn next_home_time(&self) -> Option<Time> {
+        let idle_timeout = self.config.idle_timeout?;
         let slot = self.crew.longest_idle()?;
-        Some(self.crew[slot].idle_since + self.config.idle_timeout?)
+        Some(self.crew[slot].idle_since + idle_timeout)
     }
 }
