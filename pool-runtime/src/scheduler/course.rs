@@ -426,14 +426,14 @@ impl<T> Scheduler<T> {
     /// The end of a job that has left wherever it was.
     pub(super) fn end(&mut self, index: u32, ending: Ending) {
         let Some(job) = self.jobs.remove(index) else { return };
-        if let Some((at, _)) = job.deadline {
-            self.timers.remove(&(at, job.key, Alarm::Deadline));
-        }
         self.actions.push_back(Action::Resolve {
             job: job.payload,
             ending,
             attempts: job.attempts,
             unassigned: !job.was_assigned,
         });
+        if let Some((at, _)) = job.rare.and_then(|rare| rare.deadline) {
+            self.timers.remove(&(at, job.key, Alarm::Deadline));
+        }
     }
 }

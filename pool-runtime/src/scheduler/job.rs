@@ -39,15 +39,25 @@ pub(super) enum Doom {
 
 /// What few jobs have.
 #[derive(Default)]
-struct Rare {
+pub(super) struct Rare {
     terms: Option<Arc<Terms>>,
-    deadline: Option<(Time, Duration)>,
+    pub(super) deadline: Option<(Time, Duration)>,
     /// The end of the current back-off.
     due: Option<Time>,
     /// Attempts beyond those that are counted in [`Job::state`].
     attempts: u32,
     /// How often a death that was nobody's fault moved it from the head of a window.
     moves: u8,
+}
+
+impl Rare {
+    #[inline]
+    fn of(terms: Option<Arc<Terms>>, deadline: Option<(Time, Duration)>) -> Option<Box<Rare>> {
+        match (terms, deadline) {
+            (None, None) => None,
+            (terms, deadline) => Some(Box::new(Rare { terms, deadline, ..Rare::default() })),
+        }
+    }
 }
 
 pub(super) struct Job<T> {
@@ -139,6 +149,7 @@ impl<T> Job<T> {
     }
 
     /// One more attempt has ended.
+    #[inline]
     pub(super) fn count_attempt(&mut self) {
         if self.state & ATTEMPTS < ATTEMPTS {
             self.state += 1;
@@ -216,6 +227,7 @@ impl<T> Jobs<T> {
     }
 
     /// Takes in a job. It is nowhere yet.
+    #[inline]
     pub(super) fn insert(
         &mut self,
         payload: T,
@@ -223,15 +235,14 @@ impl<T> Jobs<T> {
         terms: Option<Arc<Terms>>,
         deadline: Option<(Time, Duration)>,
     ) -> JobKey {
+        let rare = Rare::of(terms, deadline);
         if self.unused == Link::NONE.next {
             self.grow();
         }
         let index = self.unused;
         let job = &mut self[index];
-        let generation = job.generation;
-        let next = job.link.next;
-        let is_rare = terms.is_some() || deadline.is_some();
-        let rare = is_rare.then(|| Box::new(Rare { terms, deadline, ..Rare::default() }));
+        assert!(job.payload.is_none() && job.rare.is_none(), "it is not in use");
+        let (generation, next) = (job.generation, job.link.next);
         job.payload = Some(payload);
         job.rare = rare;
         job.kind = kind;
@@ -279,7 +290,7 @@ impl<T> Jobs<T> {
             payload: job.payload.take()?,
             attempts: job.attempts(),
             was_assigned: job.was_assigned(),
-            deadline: job.rare.take().and_then(|rare| rare.deadline),
+            rare: job.rare.take(),
             key: JobKey { index, generation: job.generation },
         };
         job.generation = job.generation.wrapping_add(1);
@@ -296,7 +307,7 @@ pub(super) struct Leaving<T> {
     pub(super) payload: T,
     pub(super) attempts: u32,
     pub(super) was_assigned: bool,
-    pub(super) deadline: Option<(Time, Duration)>,
+    pub(super) rare: Option<Box<Rare>>,
 }
 
 impl<T> Index<u32> for Jobs<T> {
