@@ -48,6 +48,13 @@ impl<T> Scheduler<T> {
         self.queue.put_back(&mut self.jobs, priority, index, earlier);
     }
 
+    /// Takes a job out of the queue, from wherever it stands.
+    #[inline]
+    fn leave_queue(&mut self, index: u32) {
+        let priority = self.terms(index).priority;
+        self.queue.remove(&mut self.jobs, priority, index);
+    }
+
     /// Hands out jobs while there are workers who take them: idle ones first, and to one worker
     /// no more than its share before the next is served.
     pub(super) fn dispatch(&mut self, now: Time) {
@@ -57,20 +64,26 @@ impl<T> Scheduler<T> {
         let mut share = 0;
         let mut next = self.next_in_time(now);
         while let Some((mut index, mut weight)) = next {
-            let Some(slot) = self.crew.who_takes(weight, now) else { return };
+            let Some((slot, places)) = self.crew.who_takes(weight, now) else { return };
             if share == 0 {
                 share = self.queue.len().div_ceil(self.config.workers as usize);
             }
-            for left in (0..share).rev() {
-                self.queue.pop_first(&mut self.jobs);
+            let had = self.crew[slot].window.len();
+            for left in (0..share.min(places)).rev() {
                 self.assign(now, slot, index, weight);
                 next = self.next_in_time(now);
                 match next {
-                    Some(next) if left > 0 && self.crew.takes(slot, next.1, now) => {
+                    Some(next) if left > 0 && self.crew.has_room(slot, next.1) => {
                         (index, weight) = next;
                     }
                     _ => break,
                 }
+            }
+            if had == 0 {
+                self.head_began(now, slot);
+            }
+            if had < 2 && self.crew[slot].window.len() > 1 {
+                self.arm_tick(now);
             }
             self.crew.settle(slot, now);
         }
@@ -91,7 +104,7 @@ impl<T> Scheduler<T> {
             let job = &self.jobs[index];
             match job.deadline() {
                 Some((at, limit)) if at <= now => {
-                    self.queue.pop_first(&mut self.jobs);
+                    self.leave_queue(index);
                     self.end(index, Ending::TimedOut(limit));
                 }
                 _ => {
@@ -103,7 +116,9 @@ impl<T> Scheduler<T> {
         }
     }
 
+    #[inline]
     fn assign(&mut self, now: Time, slot: u32, index: u32, weight: Weight) {
+        self.leave_queue(index);
         let key = self.jobs.key(index);
         let job = &mut self.jobs[index];
         job.set_place(Place::Window(slot));
@@ -125,13 +140,7 @@ impl<T> Scheduler<T> {
             first,
             prompt: weight.is_long(),
         };
-        let position = worker.window.len();
         self.actions.push_back(action);
-        match position {
-            1 => self.head_began(now, slot),
-            2 => self.arm_tick(now),
-            _ => {}
-        }
     }
 
     /// The first job of this window can run from now on.
@@ -384,10 +393,7 @@ impl<T> Scheduler<T> {
             return;
         }
         match self.jobs[index].place() {
-            Place::Queue => {
-                let priority = self.terms(index).priority;
-                self.queue.remove(&mut self.jobs, priority, index);
-            }
+            Place::Queue => self.leave_queue(index),
             Place::BackOff => {
                 self.queue.end_rest(&mut self.jobs, index);
                 if let Some(due) = self.jobs[index].due() {

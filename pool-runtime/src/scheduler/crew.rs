@@ -130,18 +130,19 @@ impl Crew {
         self.gone.first()
     }
 
-    /// Who gets a job of this weight: an idle worker, else, of those who take it, the one who was
-    /// served longest ago.
-    pub(super) fn who_takes(&mut self, weight: Weight, now: Time) -> Option<u32> {
+    /// Who gets a job of this weight, and how many jobs besides that are light enough: an idle worker,
+    /// else, of those who take it, the one who was served longest ago.
+    pub(super) fn who_takes(&mut self, weight: Weight, now: Time) -> Option<(u32, usize)> {
         if let Some(slot) = self.idle.first() {
-            return Some(slot);
+            return Some((slot, self[slot].places(&self.limits).max(1)));
         }
         if weight < self.refused {
             self.ask_again();
         }
         while let Some(slot) = self.open.first() {
-            if self.takes(slot, weight, now) {
-                return Some(slot);
+            let places = self[slot].places_for(weight, now, &self.limits);
+            if places > 0 {
+                return Some((slot, places));
             }
             self.open.remove(&mut self.links, slot);
             self.passed.push_back(&mut self.links, slot);
@@ -169,7 +170,7 @@ impl Crew {
 
     /// Whether anybody would get a job of this weight.
     pub(super) fn is_taken(&self, weight: Weight, now: Time) -> bool {
-        let takes = |slot| self.takes(slot, weight, now);
+        let takes = |slot| self[slot].places_for(weight, now, &self.limits) > 0;
         !self.idle.is_empty()
             || self.open.iter(&self.links).any(takes)
             || weight < self.refused && self.passed.iter(&self.links).any(takes)
@@ -181,9 +182,10 @@ impl Crew {
         !(self.idle.is_empty() && self.open.is_empty() && self.passed.is_empty())
     }
 
+    /// Whether one more job of this weight keeps a window that holds some within the horizon.
     #[inline]
-    pub(super) fn takes(&self, slot: u32, weight: Weight, now: Time) -> bool {
-        self[slot].takes(weight, now, &self.limits)
+    pub(super) fn has_room(&self, slot: u32, weight: Weight) -> bool {
+        self[slot].window.takes(weight, self.limits.horizon)
     }
 
     /// Who has been idle for the longest time.

@@ -4,7 +4,7 @@
 
 const NIL: u32 = u32::MAX;
 
-/// The neighbours of one who stands in a list.
+/// The neighbours of one who stands in a list. What is before the first means nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Link {
     pub(super) previous: u32,
@@ -42,10 +42,12 @@ pub(super) struct List {
 impl List {
     pub(super) const EMPTY: List = List { first: NIL, last: NIL };
 
+    #[inline]
     pub(super) fn is_empty(&self) -> bool {
         self.first == NIL
     }
 
+    #[inline]
     pub(super) fn first(&self) -> Option<u32> {
         (self.first != NIL).then_some(self.first)
     }
@@ -93,6 +95,7 @@ impl List {
         }
     }
 
+    #[inline]
     pub(super) fn pop_front(&mut self, links: &mut impl Links) -> Option<u32> {
         let number = self.first()?;
         self.remove(links, number);
@@ -100,12 +103,21 @@ impl List {
     }
 
     /// Takes out `number`, which is in this list.
+    #[inline]
     pub(super) fn remove(&mut self, links: &mut impl Links, number: u32) {
         let Link { previous, next } = links.link(number);
-        match previous {
-            NIL => self.first = next,
-            at => links.link_mut(at).next = next,
+        if number != self.first {
+            self.remove_between(links, previous, next);
+            return;
         }
+        self.first = next;
+        if next == NIL {
+            self.last = NIL;
+        }
+    }
+
+    fn remove_between(&mut self, links: &mut impl Links, previous: u32, next: u32) {
+        links.link_mut(previous).next = next;
         match next {
             NIL => self.last = previous,
             at => links.link_mut(at).previous = previous,

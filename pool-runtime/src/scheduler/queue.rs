@@ -50,22 +50,16 @@ impl Queue {
     }
 
     /// Takes out a job that waits, from wherever it stands.
+    #[inline]
     pub(super) fn remove(&mut self, links: &mut impl Links, priority: Priority, index: u32) {
         self.lists[priority as usize].remove(links, index);
         self.len -= 1;
     }
 
     /// The next job: higher priorities first, then first come, first served.
+    #[inline]
     pub(super) fn first(&self) -> Option<u32> {
         self.lists.iter().rev().find_map(List::first)
-    }
-
-    /// Takes out the next job.
-    pub(super) fn pop_first(&mut self, links: &mut impl Links) -> Option<u32> {
-        let list = self.lists.iter_mut().rev().find(|list| !list.is_empty())?;
-        let index = list.pop_front(links)?;
-        self.len -= 1;
-        Some(index)
     }
 
     /// Takes, of the first jobs of all priorities, the one with the smallest number.

@@ -134,13 +134,13 @@ impl Worker {
         limits.window.min(left).saturating_sub(self.window.len())
     }
 
-    /// Whether it may be handed one more job of this weight. What is refused is refused however
-    /// late it gets, and so is what is heavier, until the worker has changed.
+    /// The same if the first of them has this weight: none if it is too heavy. What is refused is
+    /// refused however late it gets, and so is what is heavier, until the worker has changed.
     #[inline]
-    pub(super) fn takes(&self, weight: Weight, now: Time, limits: &Limits) -> bool {
+    pub(super) fn places_for(&self, weight: Weight, now: Time, limits: &Limits) -> usize {
         let gets_on = || now.nanos_since(self.head_since) <= limits.horizon;
         let has_room = || gets_on() && self.window.takes(weight, limits.horizon);
-        self.places(limits) > 0 && (self.window.is_empty() || has_room())
+        if self.window.is_empty() || has_room() { self.places(limits) } else { 0 }
     }
 
     /// How many more jobs could be handed to it, if they are like those before.
