@@ -10,7 +10,6 @@ use super::event::{Action, Ending, JobKey, Reply, Time, WorkerId};
 use super::job::{Doom, Jobs, Place};
 use super::machine::{Alarm, Mode, Scheduler};
 use super::recall::CHECK_AFTER;
-use super::worker::Stage;
 
 /// How often deaths that were nobody's fault may move a job from the head of a window.
 /// A frame that kills whoever reads it must not circle for ever.
@@ -144,23 +143,24 @@ impl<T> Scheduler<T> {
     }
 
     /// The first job of this window can run from now on.
-    pub(super) fn head_began(&mut self, now: Time, slot: u32) {
+    fn head_began(&mut self, now: Time, slot: u32) {
         let worker = &mut self.crew[slot];
-        let Some(index) = worker.window.front() else { return };
-        worker.head_since = now;
+        if let Some(index) = worker.window.front() {
+            worker.head_since = now;
+            self.began(now, slot, index);
+        }
+    }
+
+    /// The job at the head of this window can run from now on.
+    #[inline(always)]
+    fn began(&mut self, now: Time, slot: u32, index: u32) {
         let job = &mut self.jobs[index];
         if job.begins() {
             self.wait.record(now.nanos_since(job.waits_since()));
         }
         let terms = job.terms().unwrap_or(&self.config.defaults);
-        let (timeout, stall_timeout) = (terms.timeout, terms.stall_timeout);
-        if let Some(timeout) = timeout {
-            let at = now + timeout;
-            self.timers.insert((at, self.jobs.key(index), Alarm::Timeout));
-            worker.timeout_at = Some(at);
-        }
-        if stall_timeout.is_some() {
-            self.arm_stall(now, slot, index);
+        if terms.timeout.is_some() || terms.stall_timeout.is_some() {
+            self.arm_timeouts(now, slot, index);
         }
         // One moment serves all workers, and a passed one is only replaced if nobody waits
         // for it: else a busy neighbour could put it off for ever.
@@ -168,6 +168,16 @@ impl<T> Scheduler<T> {
         if self.check_at.is_none_or(is_past) {
             self.check_at = Some(now + CHECK_AFTER);
         }
+    }
+
+    #[inline(never)]
+    fn arm_timeouts(&mut self, now: Time, slot: u32, index: u32) {
+        if let Some(timeout) = self.terms(index).timeout {
+            let at = now + timeout;
+            self.timers.insert((at, self.jobs.key(index), Alarm::Timeout));
+            self.crew[slot].timeout_at = Some(at);
+        }
+        self.arm_stall(now, slot, index);
     }
 
     fn arm_stall(&mut self, now: Time, slot: u32, index: u32) {
@@ -206,49 +216,41 @@ impl<T> Scheduler<T> {
         self.run.record(now.nanos_since(since));
     }
 
-    /// The head of the window is answered.
-    pub(super) fn replied(&mut self, now: Time, slot: u32, reply: Reply, took: Duration) {
-        let worker = &mut self.crew[slot];
-        if worker.stage != Stage::Ready {
-            // Stopping: the window is empty. Killed: it is too late.
-            return;
-        }
-        if worker.has_timeouts() {
+    /// The head of the worker's window is answered.
+    pub(super) fn replied(&mut self, now: Time, worker: WorkerId, reply: Reply, took: Duration) {
+        // Stopping: the window is empty. Killed: it is too late.
+        let Some(slot) = self.crew.find_ready(worker) else { return };
+        if self.crew[slot].has_timeouts() {
             self.head_ends(slot);
         }
-        let worker = &mut self.crew[slot];
-        let Some(index) = worker.window.pop_front() else { return };
-        self.run.record(now.nanos_since(worker.head_since));
-        worker.done += 1;
-        worker.served += 1;
-        worker.claimed = worker.claimed.saturating_sub(1);
-        worker.slack = 1;
-        worker.forget_head();
-        let (claimed, served, over_memory) = (worker.claimed, worker.served, worker.over_memory);
-        if !worker.recalling {
-            self.crew.set_timer(slot, None);
+        let Some(head) = self.crew.answered(slot, now) else { return };
+        self.run.record(now.nanos_since(head.since));
+        if let Some(next) = head.next {
+            self.began(now, slot, next);
         }
         self.launches.strikes = 0;
 
-        let job = &mut self.jobs[index];
+        let job = &mut self.jobs[head.index];
         job.count_attempt();
         self.estimates.learn(job.kind, took);
         match reply {
-            Reply::Done => self.end(index, Ending::Replied),
-            Reply::Panicked => self.panicked(now, index),
+            Reply::Done => self.resolve(head.index, Ending::Replied),
+            Reply::Panicked => self.panicked(now, head.index),
         }
 
-        self.head_began(now, slot);
-        if claimed > 0 {
+        let worker = &mut self.crew[slot];
+        if worker.claimed > 0 {
             // Perhaps a doomed job has become the head. Its reply may have come together with this
             // one, and counts.
-            self.crew[slot].is_to_be_pressed = true;
-        } else if over_memory && !self.crew[slot].window.is_empty() {
+            worker.is_to_be_pressed = true;
+        } else if worker.over_memory && !worker.window.is_empty() {
             self.recall(now, slot);
-        } else if over_memory || self.config.max_jobs_per_worker.is_some_and(|max| served >= max) {
-            self.stop(now, slot);
+        } else {
+            let is_over = |max| worker.served >= max;
+            if worker.over_memory || self.config.max_jobs_per_worker.is_some_and(is_over) {
+                self.stop(now, slot);
+            }
         }
-        self.crew.has_changed(slot);
     }
 
     fn panicked(&mut self, now: Time, index: u32) {
@@ -430,7 +432,14 @@ impl<T> Scheduler<T> {
     }
 
     /// The end of a job that has left wherever it was.
+    #[inline(never)]
     pub(super) fn end(&mut self, index: u32, ending: Ending) {
+        self.resolve(index, ending);
+    }
+
+    /// The same where it is done for each job.
+    #[inline(always)]
+    fn resolve(&mut self, index: u32, ending: Ending) {
         let Some(job) = self.jobs.remove(index) else { return };
         self.actions.push_back(Action::Resolve {
             job: job.payload,

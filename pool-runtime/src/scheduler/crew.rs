@@ -37,6 +37,15 @@ struct Member {
     changed: bool,
 }
 
+/// The head of a window that was answered.
+pub(super) struct Answered {
+    pub(super) index: u32,
+    /// When it became the head.
+    pub(super) since: Time,
+    /// The head in its place.
+    pub(super) next: Option<u32>,
+}
+
 /// All workers.
 pub(super) struct Crew {
     members: Vec<Member>,
@@ -99,6 +108,14 @@ impl Crew {
     pub(super) fn find(&self, worker: WorkerId) -> Option<u32> {
         let known = &self.members.get(worker.slot as usize)?.worker;
         (known.stage != Stage::Gone && known.generation == worker.generation).then_some(worker.slot)
+    }
+
+    /// The same of one that runs what it is given.
+    #[inline]
+    pub(super) fn find_ready(&self, worker: WorkerId) -> Option<u32> {
+        let known = &self.members.get(worker.slot as usize)?.worker;
+        let is_ready = (known.stage == Stage::Ready) & (known.generation == worker.generation);
+        is_ready.then_some(worker.slot)
     }
 
     pub(super) fn sums(&self) -> &Sums {
@@ -222,13 +239,26 @@ impl Crew {
         Some(slot)
     }
 
-    /// Remembers a worker that has changed, and is to be settled before the next decision.
+    /// The head of the window is answered and leaves, and the next one can run from now on. The
+    /// worker has changed: it is to be settled before the next decision.
     #[inline]
-    pub(super) fn has_changed(&mut self, slot: u32) {
-        let member = &mut self.members[slot as usize];
-        if !std::mem::replace(&mut member.changed, true) {
+    pub(super) fn answered(&mut self, slot: u32, now: Time) -> Option<Answered> {
+        let Member { worker, timer, changed, .. } = &mut self.members[slot as usize];
+        let index = worker.window.pop_front()?;
+        let next = worker.window.front();
+        let since = worker.head_since;
+        if next.is_some() {
+            worker.head_since = now;
+        }
+        worker.answered();
+        let is_armed = timer.is_some() && !worker.recalling;
+        if !std::mem::replace(changed, true) {
             self.changed.push(slot);
         }
+        if is_armed {
+            self.set_timer(slot, None);
+        }
+        Some(Answered { index, since, next })
     }
 
     /// One of those that have changed.

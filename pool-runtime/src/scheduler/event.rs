@@ -61,6 +61,7 @@ impl std::ops::Add<Duration> for Time {
 
 /// A length in nanoseconds; what is longer than 584 years counts as that long. Without the numbers
 /// of 128 bits that `as_nanos` deals in: this is done several times for each job.
+#[inline]
 pub(super) fn nanos(length: Duration) -> u64 {
     length.as_secs().saturating_mul(1_000_000_000).saturating_add(u64::from(length.subsec_nanos()))
 }

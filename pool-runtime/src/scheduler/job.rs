@@ -144,8 +144,8 @@ impl<T> Job<T> {
 
     /// Attempts that were started and have ended.
     pub(super) fn attempts(&self) -> u32 {
-        let more = self.rare.as_ref().map_or(0, |rare| rare.attempts);
-        u32::from(self.state & ATTEMPTS).saturating_add(more)
+        let few = u32::from(self.state & ATTEMPTS);
+        self.rare.as_ref().map_or(few, |rare| few.saturating_add(rare.attempts))
     }
 
     /// One more attempt has ended.

@@ -185,18 +185,23 @@ impl<T> Scheduler<T> {
     /// Takes in one of several pieces of news that came together: what follows from it for other
     /// jobs waits for [`conclude`](Self::conclude). Drain the actions after each event, and conclude
     /// before anything else is asked for; an answer to a recall is fed as always.
+    #[inline]
     pub(crate) fn take_in(&mut self, now: Time, event: Event) {
         match event {
+            Event::Replied { worker, reply, took } => self.replied(now, worker, reply, took),
+            other => self.take_in_other(now, other),
+        }
+    }
+
+    fn take_in_other(&mut self, now: Time, event: Event) {
+        match event {
+            // That has its own way.
+            Event::Replied { .. } => {}
             Event::Cancel { job } => self.give_up(now, job, Doom::Cancel),
             Event::Kill { job } => self.give_up(now, job, Doom::Kill),
             Event::WorkerReady { worker } => {
                 if let Some(slot) = self.crew.find(worker) {
                     self.started(now, slot);
-                }
-            }
-            Event::Replied { worker, reply, took } => {
-                if let Some(slot) = self.crew.find(worker) {
-                    self.replied(now, slot, reply, took);
                 }
             }
             Event::Recalled { worker, kept } => {

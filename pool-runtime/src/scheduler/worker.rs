@@ -98,6 +98,16 @@ impl Worker {
         }
     }
 
+    /// It has answered the head of its window.
+    #[inline]
+    pub(super) fn answered(&mut self) {
+        self.done += 1;
+        self.served += 1;
+        self.claimed = self.claimed.saturating_sub(1);
+        self.slack = 1;
+        self.forget_head();
+    }
+
     /// Forgets what was between it and the head of its window.
     pub(super) fn forget_head(&mut self) {
         self.asked = false;
