@@ -6,7 +6,6 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
 
 use super::after::After;
 use super::backlog::{Count, Share};
@@ -18,7 +17,7 @@ use super::news::{Around, News};
 use super::seats::{Seat, Seats, Task};
 use crate::happening::PoolEvent;
 use crate::policy::Terms;
-use crate::scheduler::{Action, Config, Ending, Event, JobKey, Scheduler, Time, WorkerId};
+use crate::scheduler::{Action, Bounds, Config, Ending, Event, JobKey, Scheduler, Time, WorkerId};
 use crate::wire::Prelude;
 
 /// Scheduler and links: what is behind the host's lock.
@@ -45,10 +44,9 @@ pub(super) struct Core {
 struct Errand {
     job: JobKey,
     attempt: u32,
-    remaining: Option<Duration>,
+    bounds: Option<Bounds>,
     /// It writes its replies before it begins.
     prompt: bool,
-    memory_limit: Option<u64>,
 }
 
 impl Core {
@@ -230,8 +228,9 @@ impl Core {
         while let Some(action) = self.scheduler.poll_action() {
             match action {
                 Action::Launch { worker } => self.launch(worker, after),
-                Action::Assign { worker, job, attempt, remaining, memory_limit, first, prompt } => {
-                    let errand = Errand { job, attempt, remaining, prompt, memory_limit };
+                Action::Assign { worker, job, attempt, bounded, first, prompt } => {
+                    let bounds = bounded.then(|| self.scheduler.bounds(self.now, job));
+                    let errand = Errand { job, attempt, bounds, prompt };
                     after.permits += self.assign(around, worker, errand, first, after);
                 }
                 Action::Recall { worker, gently } => {
@@ -286,7 +285,8 @@ impl Core {
         is_first: bool,
         after: &mut After,
     ) -> usize {
-        let Errand { job, attempt, remaining, prompt, memory_limit } = errand;
+        let Errand { job, attempt, bounds, prompt } = errand;
+        let Bounds { remaining, memory_limit } = bounds.unwrap_or_default();
         let Some(task) = self.scheduler.get(job) else { return 0 };
         let cell = &task.cell;
         let freed = if is_first { cell.release_permit() } else { 0 };

@@ -69,7 +69,7 @@ impl<T> Scheduler<T> {
             }
             let had = self.crew[slot].window.len();
             for left in (0..share.min(places)).rev() {
-                self.assign(now, slot, index, weight);
+                self.assign(slot, index, weight);
                 next = self.next_in_time(now);
                 match next {
                     Some(next) if left > 0 && self.crew.has_room(slot, next.1) => {
@@ -116,7 +116,7 @@ impl<T> Scheduler<T> {
     }
 
     #[inline]
-    fn assign(&mut self, now: Time, slot: u32, index: u32, weight: Weight) {
+    fn assign(&mut self, slot: u32, index: u32, weight: Weight) {
         self.leave_queue(index);
         let key = self.jobs.key(index);
         let job = &mut self.jobs[index];
@@ -124,18 +124,13 @@ impl<T> Scheduler<T> {
         let first = !job.set_assigned();
         let attempt = job.attempts() + 1;
         let terms = job.terms().unwrap_or(&self.config.defaults);
-        let left = job.deadline().map(|(at, _)| at.since(now));
-        let worker = &mut self.crew[slot];
-        worker.window.push(index, weight);
         let action = Action::Assign {
-            worker: WorkerId { slot, generation: worker.generation },
+            worker: self.crew.hand(slot, index, weight),
             job: key,
             attempt,
-            remaining: match (terms.timeout, left) {
-                (Some(timeout), Some(left)) => Some(timeout.min(left)),
-                (timeout, left) => timeout.or(left),
-            },
-            memory_limit: terms.memory_limit_at(attempt),
+            bounded: terms.timeout.is_some()
+                || terms.memory_limit.is_some()
+                || job.deadline().is_some(),
             first,
             prompt: weight.is_long(),
         };

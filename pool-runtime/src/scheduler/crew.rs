@@ -199,6 +199,14 @@ impl Crew {
         !(self.idle.is_empty() && self.open.is_empty() && self.passed.is_empty())
     }
 
+    /// Puts a job into the window of this worker.
+    #[inline]
+    pub(super) fn hand(&mut self, slot: u32, index: u32, weight: Weight) -> WorkerId {
+        let worker = &mut self[slot];
+        worker.window.push(index, weight);
+        WorkerId { slot, generation: worker.generation }
+    }
+
     /// Whether one more job of this weight keeps a window that holds some within the horizon.
     #[inline]
     pub(super) fn has_room(&self, slot: u32, weight: Weight) -> bool {

@@ -159,11 +159,8 @@ pub(crate) enum Action<T> {
         job: JobKey,
         /// From 1.
         attempt: u32,
-        /// The job's timeout, or what is left until its deadline if that is less: what the worker is
-        /// told.
-        remaining: Option<Duration>,
-        /// In force for this attempt, in bytes: [`Event::OverMemory`] tells when it is broken.
-        memory_limit: Option<u64>,
+        /// Something bounds this attempt: [`Scheduler::bounds`](super::Scheduler::bounds) tells what.
+        bounded: bool,
         /// It leaves the queue for the first time: its place is free for another.
         first: bool,
         /// It may take long: replies that the worker holds back are to be written before it begins.
@@ -189,6 +186,16 @@ pub(crate) enum Action<T> {
         /// It was never handed to a worker: its place in the queue is free for another.
         unassigned: bool,
     },
+}
+
+/// What bounds one attempt.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bounds {
+    /// The job's timeout, or what is left until its deadline if that is less: what the worker is
+    /// told.
+    pub(crate) remaining: Option<Duration>,
+    /// In bytes: [`Event::OverMemory`] tells when it is broken.
+    pub(crate) memory_limit: Option<u64>,
 }
 
 /// Whether the workers are up.

@@ -13,7 +13,7 @@ use crate::stats::Histogram;
 
 use super::crew::Crew;
 use super::estimate::Estimates;
-use super::event::{Action, Ending, Event, JobKey, Readiness, Time, nanos};
+use super::event::{Action, Bounds, Ending, Event, JobKey, Readiness, Time, nanos};
 use super::job::{Doom, Jobs};
 use super::launches::Launches;
 use super::queue::Queue;
@@ -174,6 +174,17 @@ impl<T> Scheduler<T> {
     /// The job at this index, and its key, if there is one.
     pub(crate) fn at(&self, index: u32) -> Option<(JobKey, &T)> {
         self.jobs.at(index)
+    }
+
+    /// What bounds the attempt that a job is handed out for at this moment.
+    pub(crate) fn bounds(&self, now: Time, job: JobKey) -> Bounds {
+        let Some(index) = self.jobs.find(job) else { return Bounds::default() };
+        let (job, terms) = (&self.jobs[index], self.terms(index));
+        let left = job.deadline().map(|(at, _)| at.since(now));
+        Bounds {
+            remaining: terms.timeout.into_iter().chain(left).min(),
+            memory_limit: terms.memory_limit_at(job.attempts() + 1),
+        }
     }
 
     /// Takes in news. Drain the actions after each event.

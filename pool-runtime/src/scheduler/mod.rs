@@ -62,5 +62,5 @@ mod times;
 mod window;
 mod worker;
 
-pub(crate) use event::{Action, Ending, Event, JobKey, Readiness, Reply, Time, WorkerId};
+pub(crate) use event::{Action, Bounds, Ending, Event, JobKey, Readiness, Reply, Time, WorkerId};
 pub(crate) use machine::{Config, Scheduler};

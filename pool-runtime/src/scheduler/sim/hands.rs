@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::WorkerExit;
 
-use super::super::event::{Action, Event, Reply, WorkerId};
+use super::super::event::{Action, Bounds, Event, Reply, WorkerId};
 use super::model::{Life, Process, Silent};
 use super::mutants::Mutant;
 use super::world::World;
@@ -131,8 +131,10 @@ impl World {
                 self.processes.push(process);
                 Ok(())
             }
-            Action::Assign { worker, job, attempt, remaining, memory_limit, first, prompt } => {
+            Action::Assign { worker, job, attempt, bounded, first, prompt } => {
                 self.count("action Assign");
+                let bounds = bounded.then(|| self.scheduler.bounds(self.now, job));
+                let Bounds { remaining, memory_limit } = bounds.unwrap_or_default();
                 let number = *self.scheduler.get(job).ok_or("assigns what has ended")? as usize;
                 self.check_assign(worker, number, attempt, first)?;
                 if attempt > 1 && self.jobs[number].not_after > self.jobs[number].not_before {
