@@ -88,7 +88,7 @@ impl Cell {
         let id = JobId::fresh();
         let name = || job_name(number).into();
         let span = when_traced(|| JobSpan::of(&Subject { id, name: name(), label: label.clone() }));
-        let course = if place.is_nowhere() { Course::QUEUED } else { Course::IN_POOL };
+        let course = Course::begin(!place.is_nowhere());
         let (pool, place) = match place {
             Place::Pool(number) => (Some(number), Place::Nowhere),
             place => (None, place),
@@ -119,7 +119,7 @@ impl Cell {
             .map(|label| Box::new(Rare { label: Some(label.clone()), ..Rare::default() }));
         let birth = Birth::new(id, None, false, rare.is_some());
         let outcome = Err(JobError::new(kind, Subject { id, name, label }, 0));
-        Arc::new(Self::of(birth, number, Course::ENDED, Slot::ended(outcome, rare)))
+        Arc::new(Self::of(birth, number, Course::ended(), Slot::ended(outcome, rare)))
     }
 
     fn of(birth: Birth, number: u16, course: Course, slot: Slot) -> Cell {

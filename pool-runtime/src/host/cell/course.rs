@@ -24,10 +24,15 @@ const MANY: u8 = ATTEMPT >> ATTEMPT_SHIFT;
 pub(super) struct Course(AtomicU8);
 
 impl Course {
-    pub(super) const QUEUED: Course = Course(AtomicU8::new(QUEUED));
-    /// The same, with a place in the queue of its pool.
-    pub(super) const IN_POOL: Course = Course(AtomicU8::new(QUEUED | PERMIT));
-    pub(super) const ENDED: Course = Course(AtomicU8::new(ENDED));
+    /// Of a job that waits; if it was made for a pool, it holds a place in the queue.
+    #[inline]
+    pub(super) fn begin(is_in_pool: bool) -> Course {
+        Course(AtomicU8::new(if is_in_pool { QUEUED | PERMIT } else { QUEUED }))
+    }
+
+    pub(super) fn ended() -> Course {
+        Course(AtomicU8::new(ENDED))
+    }
 
     /// What its end leaves to be seen is seen by who sees the end.
     #[inline]
@@ -108,7 +113,7 @@ mod tests {
 
     #[test]
     fn nothing_of_it_gets_in_the_way_of_the_rest() {
-        let course = Course::IN_POOL;
+        let course = Course::begin(true);
         for attempt in [1, 14, 15, 16, u32::MAX, 2] {
             let is_small = attempt < 15;
             assert_eq!(course.set_attempt(attempt), is_small);
