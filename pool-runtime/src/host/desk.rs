@@ -348,19 +348,19 @@ impl Desk {
                 }
                 answers.push(answer);
             } else {
-                self.greet(&frame)?;
+                greet(&self.welcome, &frame)?;
                 self.is_ready = true;
                 host.enter_as_driver(News::Ready(link.worker));
             }
         }
     }
+}
 
-    fn greet(&self, frame: &Frame<ToHost>) -> Result<(), String> {
-        let hello = Hello::decode(&frame.body).map_err(|fault: WireFault| fault.to_string())?;
-        match hello.objection(&self.welcome) {
-            None => Ok(()),
-            Some(reason) => Err(reason),
-        }
+fn greet(welcome: &Welcome, frame: &Frame<'_, ToHost>) -> Result<(), String> {
+    let hello = Hello::decode(frame.body.as_slice()).map_err(|fault| fault.to_string())?;
+    match hello.objection(welcome) {
+        None => Ok(()),
+        Some(reason) => Err(reason),
     }
 }
 

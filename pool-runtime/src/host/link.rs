@@ -379,10 +379,14 @@ impl Answer {
     }
 
     /// What a checked frame says.
-    pub(crate) fn read(frame: Frame<ToHost>) -> Result<Answer, WireFault> {
+    #[inline]
+    pub(crate) fn read(frame: Frame<'_, ToHost>) -> Result<Answer, WireFault> {
         let Frame { header, body, .. } = frame;
         let said = match header.kind {
-            ToHost::Done => Said::Done(Output { payload: body, raw: header.flags.has(Flags::RAW) }),
+            ToHost::Done => {
+                let (payload, raw) = (body.into_payload(), header.flags.has(Flags::RAW));
+                Said::Done(Output { payload, raw })
+            }
             ToHost::Panicked => {
                 let PanicReport { message, location, backtrace } =
                     PanicReport::decode(body.as_slice())?;

@@ -4,7 +4,8 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 
-use super::payload::{Payload, SMALL};
+use super::payload::{Payload, SMALL, few};
+use super::reader::FrameBody;
 
 /// Bytes that grow.
 #[derive(Clone)]
@@ -83,6 +84,19 @@ impl From<Payload> for Buffer {
         match payload {
             Payload::Small { len, bytes } => Buffer::Few { len, bytes },
             large @ Payload::Large(_) => Buffer::Many(large.into_vec()),
+        }
+    }
+}
+
+impl From<FrameBody<'_>> for Buffer {
+    #[inline]
+    fn from(body: FrameBody<'_>) -> Buffer {
+        match body {
+            FrameBody::Lies(bytes) => match few(bytes) {
+                Some(few) => Buffer::Few { len: bytes.len() as u8, bytes: few },
+                None => Buffer::Many(bytes.to_vec()),
+            },
+            FrameBody::Whole(payload) => payload.into(),
         }
     }
 }

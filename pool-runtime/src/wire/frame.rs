@@ -83,9 +83,9 @@ impl Kind for ToWorker {
 impl Kind for ToHost {
     fn from_byte(byte: u8) -> Option<Self> {
         use ToHost::{Done, Failed, Hello, Log, Panicked, Passed, Poke, Progress};
-        [Hello, Done, Panicked, Failed, Log, Poke, Passed, Progress]
-            .into_iter()
-            .find(|k| k.byte() == byte)
+        let kinds = [Hello, Done, Panicked, Failed, Log, Poke, Passed, Progress];
+        let kind = *kinds.get(usize::from(byte).checked_sub(1)?)?;
+        (kind.byte() == byte).then_some(kind)
     }
 
     fn byte(self) -> u8 {
@@ -165,6 +165,7 @@ impl<K: Kind> Header<K> {
     }
 
     /// Checks everything that can be said of a header by itself.
+    #[inline]
     pub(crate) fn decode(bytes: &[u8; HEADER_LEN], limit: u64) -> Result<Self, WireFault> {
         let [l0, l1, l2, l3, kind, flags, j0, j1, seq @ ..] = *bytes;
         let kind = K::from_byte(kind).ok_or(WireFault::Kind(kind))?;

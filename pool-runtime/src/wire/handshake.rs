@@ -1,8 +1,8 @@
 //! The first word of each side. Laid out by hand and of known length, so that two versions
 //! that differ can still tell each other so.
 
+use super::PROTOCOL_VERSION;
 use super::frame::{Flags, HEADER_LEN, Header, ToHost, ToWorker, WireFault};
-use super::{PROTOCOL_VERSION, Payload};
 
 /// Bytes of a whole [`Welcome`] frame.
 pub(crate) const WELCOME_LEN: usize = HEADER_LEN + WELCOME_BODY;
@@ -100,9 +100,9 @@ impl Hello {
         Ok(())
     }
 
-    pub(crate) fn decode(body: &Payload) -> Result<Hello, WireFault> {
+    pub(crate) fn decode(body: &[u8]) -> Result<Hello, WireFault> {
         const NO_HELLO: WireFault = WireFault::Body("greeting");
-        let mut fields = Fields(body.as_slice());
+        let mut fields = Fields(body);
         if fields.u64() != Some(MAGIC) {
             return Err(NO_HELLO);
         }
@@ -189,15 +189,15 @@ mod tests {
         for trouble in [None, Some("no licence file".to_owned())] {
             let hello = Hello { trouble, ..hello() };
             let bytes = hello.encode();
-            assert_eq!(Hello::decode(&Payload::copy_of(&bytes[HEADER_LEN..])), Ok(hello));
+            assert_eq!(Hello::decode(&bytes[HEADER_LEN..]), Ok(hello));
         }
     }
 
     #[test]
     fn rubbish_is_no_greeting() {
         assert_eq!(Welcome::decode(&[1; WELCOME_LEN]), None);
-        assert!(Hello::decode(&Payload::copy_of(&[0; 24])).is_err());
-        assert!(Hello::decode(&Payload::EMPTY).is_err());
+        assert!(Hello::decode(&[0; 24]).is_err());
+        assert!(Hello::decode(&[]).is_err());
         let done = Header { len: 24, kind: ToHost::Done, flags: Flags::NONE, job: 0, seq: 0 };
         assert!(Hello::check(&done).is_err());
     }

@@ -31,7 +31,7 @@ pub(crate) use frame::{Flags, HEADER_LEN, Header, RING_ROOM, ToHost, ToWorker, W
 pub(crate) use handshake::{Hello, WELCOME_LEN, Welcome};
 pub(crate) use message::{MESSAGE_ROOM, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Prelude, Refusal};
 pub(crate) use payload::{Payload, few};
-pub(crate) use reader::{Frame, FrameReader, Source};
+pub(crate) use reader::{Frame, FrameBody, FrameReader, Source};
 
 /// Raised whenever a frame changes its shape.
 pub(crate) const PROTOCOL_VERSION: u32 = 1;

@@ -29,27 +29,54 @@ pub(crate) trait Source {
 
 /// One whole frame.
 #[derive(Debug)]
-pub(crate) struct Frame<K> {
+pub(crate) struct Frame<'a, K> {
     pub(crate) header: Header<K>,
     /// Where the header's flags say that there is one.
     pub(crate) prelude: Option<Prelude>,
     /// Without the prelude.
-    pub(crate) body: Payload,
+    pub(crate) body: FrameBody<'a>,
 }
 
-impl<K: Kind> Frame<K> {
+/// The body of a frame.
+#[derive(Debug)]
+pub(crate) enum FrameBody<'a> {
+    /// Where it lies among others.
+    Lies(&'a [u8]),
+    /// It was read by itself.
+    Whole(Payload),
+}
+
+impl FrameBody<'_> {
+    #[inline]
+    pub(crate) fn as_slice(&self) -> &[u8] {
+        match self {
+            FrameBody::Lies(bytes) => bytes,
+            FrameBody::Whole(payload) => payload.as_slice(),
+        }
+    }
+
+    #[inline]
+    pub(crate) fn into_payload(self) -> Payload {
+        match self {
+            FrameBody::Lies(bytes) => Payload::copy_of(bytes),
+            FrameBody::Whole(payload) => payload,
+        }
+    }
+}
+
+impl<K: Kind> Frame<'_, K> {
     /// The first frame of `bytes`, which has to be there as a whole, and what follows it.
     pub(crate) fn cut(
         bytes: &[u8],
         limit: u64,
         check: impl FnOnce(&Header<K>) -> Result<(), WireFault>,
-    ) -> Result<(Frame<K>, &[u8]), WireFault> {
+    ) -> Result<(Frame<'_, K>, &[u8]), WireFault> {
         let head = bytes.first_chunk().ok_or(WireFault::Body("header"))?;
         let header = Header::decode(head, limit)?;
         check(&header)?;
         let (frame, rest) =
             bytes.split_at_checked(header.frame_len()).ok_or(WireFault::Body("frame"))?;
-        let body = Payload::copy_of(&frame[HEADER_LEN..HEADER_LEN + header.len as usize]);
+        let body = FrameBody::Lies(&frame[HEADER_LEN..HEADER_LEN + header.len as usize]);
         Ok((Frame { header, prelude: None, body }, rest))
     }
 }
@@ -86,27 +113,42 @@ impl<K: Kind> FrameReader<K> {
 
     /// The next frame, if it is all here. `check` sees each header once, before its body is
     /// awaited.
+    #[inline]
     pub(crate) fn next(
         &mut self,
         check: impl FnOnce(&Header<K>) -> Result<(), WireFault>,
-    ) -> Result<Option<Frame<K>>, WireFault> {
-        let header = match self.head {
-            Some(header) => header,
-            None => {
-                let Some(bytes) = self.buffer[self.parsed..].first_chunk::<HEADER_LEN>() else {
-                    return Ok(None);
-                };
-                let mut header = Header::decode(bytes, self.limit)?;
-                check(&header)?;
-                if header.flags.has(Flags::CTX) {
-                    let body = header.len.checked_sub(PRELUDE_LEN as u32);
-                    header.len = body.ok_or(WireFault::Body("prelude"))?;
-                }
-                self.parsed += HEADER_LEN;
-                self.head = Some(header);
-                header
-            }
+    ) -> Result<Option<Frame<'_, K>>, WireFault> {
+        if self.head.is_some() {
+            return self.next_by_parts();
+        }
+        let Some(bytes) = self.buffer[self.parsed..].first_chunk::<HEADER_LEN>() else {
+            return Ok(None);
         };
+        let mut header = Header::decode(bytes, self.limit)?;
+        check(&header)?;
+        let (begin, end) = (self.parsed + HEADER_LEN, self.parsed + header.frame_len());
+        if header.flags.has(Flags::CTX) {
+            let body = header.len.checked_sub(PRELUDE_LEN as u32);
+            header.len = body.ok_or(WireFault::Body("prelude"))?;
+        }
+        if self.buffer.len() < end {
+            self.head = Some(header);
+            self.parsed = begin;
+            return self.next_by_parts();
+        }
+        self.parsed = end;
+        let (mut prelude, mut rest) = (None, &self.buffer[begin..]);
+        if header.flags.has(Flags::CTX) {
+            let (bytes, body) = rest.split_first_chunk().ok_or(WireFault::Body("prelude"))?;
+            (prelude, rest) = (Some(Prelude::decode(bytes)), body);
+        }
+        let body = FrameBody::Lies(&rest[..header.len as usize]);
+        Ok(Some(Frame { header, prelude, body }))
+    }
+
+    /// The same for one whose header has come before the rest.
+    fn next_by_parts(&mut self) -> Result<Option<Frame<'_, K>>, WireFault> {
+        let Some(header) = self.head else { return Ok(None) };
         if header.flags.has(Flags::CTX) && self.prelude.is_none() {
             let Some(bytes) = self.buffer[self.parsed..].first_chunk() else {
                 return Ok(None);
@@ -118,9 +160,9 @@ impl<K: Kind> FrameReader<K> {
         let rest = &self.buffer[self.parsed..];
         let whole = len + header.padding();
         let body = if self.body.is_empty() && rest.len() >= whole {
-            let body = Payload::copy_of(&rest[..len]);
+            let begin = self.parsed;
             self.parsed += whole;
-            body
+            FrameBody::Lies(&self.buffer[begin..begin + len])
         } else if HEADER_LEN + whole <= CHUNK {
             return Ok(None);
         } else {
@@ -132,7 +174,7 @@ impl<K: Kind> FrameReader<K> {
             if self.body.len() < len {
                 return Ok(None);
             }
-            Payload::from(std::mem::take(&mut self.body))
+            FrameBody::Whole(Payload::from(std::mem::take(&mut self.body)))
         };
         self.head = None;
         Ok(Some(Frame { header, prelude: self.prelude.take(), body }))
@@ -223,7 +265,7 @@ mod tests {
         loop {
             while let Some(frame) = reader.next(|_| Ok(())).unwrap() {
                 assert_eq!(frame.header.seq, bodies.len() as u64);
-                bodies.push(frame.body.into_vec());
+                bodies.push(frame.body.into_payload().into_vec());
             }
             if reader.fill(&mut source).unwrap() == 0 {
                 assert!(!reader.is_partial());

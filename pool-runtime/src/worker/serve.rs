@@ -27,8 +27,8 @@ use crate::spin::{self, Spinner};
 use crate::state::StateStore;
 use crate::trace;
 use crate::wire::{
-    Flags, Frame, FrameReader, Header, PRELUDE_LEN, PanicReport, Payload, Prelude, Refusal, ToHost,
-    ToWorker, Welcome, coarse,
+    Flags, Frame, FrameBody, FrameReader, Header, PRELUDE_LEN, PanicReport, Prelude, Refusal,
+    ToHost, ToWorker, Welcome, coarse,
 };
 
 /// How long the first job is looked for. If one waits, its host has to wake up for the greeting before
@@ -187,7 +187,7 @@ impl Worker {
         &self,
         header: &Header<ToWorker>,
         prelude: Option<Prelude>,
-        body: Payload,
+        body: FrameBody<'_>,
     ) -> Result<(), Farewell> {
         if header.flags.has(Flags::FLUSH) {
             self.outbox.write_replies()?;
