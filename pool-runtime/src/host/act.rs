@@ -182,7 +182,9 @@ impl Core {
         if let Some(task) = self.scheduler.get(key) {
             task.cell.set_index(Some(key.index));
         }
-        self.act(around, &mut Cause::default(), after);
+        if self.scheduler.has_actions() {
+            self.act(around, &mut Cause::default(), after);
+        }
         if let Some(manner) = self.scheduler.get(key).and_then(|task| task.cell.given_up()) {
             self.give_up(around, key, manner, after);
         }

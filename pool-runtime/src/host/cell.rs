@@ -221,6 +221,7 @@ impl Cell {
     }
 
     /// Under the core's lock only.
+    #[inline]
     pub(super) fn set_attempt(&self, attempt: u32) {
         if !self.course.set_attempt(attempt) {
             self.slot().rare_mut().attempt = attempt;

@@ -41,7 +41,7 @@ const COMBINE: usize = 64;
 /// What the driver does before it looks after its other tasks.
 const DRIVER_COMBINE: usize = 4096;
 
-/// What comes out of the inbox at one look at the clock.
+/// What is fed out of the inbox at one look at the clock.
 const AT_A_TIME: usize = 64;
 
 /// A driver that comes within this time need not be rung for jobs that may wait so long.
@@ -458,12 +458,14 @@ impl Host {
     /// Feeds at most `grant` entries of the inbox; returns what is left of the grant.
     fn drain(&self, inner: &mut Inner, mut grant: usize, after: &mut After) -> usize {
         while grant > 0 && !self.inbox.is_empty() {
-            let count = self.inbox.take(grant.min(AT_A_TIME), &mut inner.opened);
-            let now = self.now();
-            while let Some(news) = inner.opened.pop_front() {
-                self.feed(inner, news, now, after);
+            grant -= self.inbox.take(grant, &mut inner.opened);
+            while !inner.opened.is_empty() {
+                let now = self.now();
+                for _ in 0..AT_A_TIME {
+                    let Some(news) = inner.opened.pop_front() else { break };
+                    self.feed(inner, news, now, after);
+                }
             }
-            grant -= count;
         }
         grant
     }

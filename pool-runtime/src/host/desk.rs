@@ -304,14 +304,19 @@ impl Desk {
                 true => Answer::check(header, link.sent(), limit),
                 false => Hello::check(header),
             };
-            let Some(frame) = self.reader.next(check).map_err(|fault| fault.to_string())? else {
-                return Ok(());
+            let frame = match self.reader.next(check) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => return Ok(()),
+                Err(fault) => return Err(fault.to_string()),
             };
             if frame.header.flags.has(Flags::RING) {
                 link.receive(frame.header.frame_len());
             }
             if self.is_ready {
-                let mut answer = Answer::read(frame).map_err(|fault| fault.to_string())?;
+                let mut answer = match Answer::read(frame) {
+                    Ok(answer) => answer,
+                    Err(fault) => return Err(fault.to_string()),
+                };
                 match answer.said {
                     Said::News => match self.pokes.heard(link) {
                         Ok(Some(news)) => answer = news,

@@ -75,7 +75,12 @@ impl Out {
     }
 
     /// Appends a frame, unless nothing is taken any more. `next`: the seq behind it.
-    pub(super) fn push(&mut self, head: &[u8], arguments: Arguments<'_>, next: u64) {
+    pub(super) fn push<const N: usize>(
+        &mut self,
+        head: &[u8; N],
+        arguments: Arguments<'_>,
+        next: u64,
+    ) {
         if self.is_closed {
             return;
         }

@@ -293,6 +293,12 @@ impl<T> Scheduler<T> {
         self.conclude(now);
     }
 
+    /// Whether there is anything to do.
+    #[inline]
+    pub(crate) fn has_actions(&self) -> bool {
+        !self.actions.is_empty()
+    }
+
     /// The next thing to do, in the order in which it has to be done.
     #[must_use]
     pub(crate) fn poll_action(&mut self) -> Option<Action<T>> {

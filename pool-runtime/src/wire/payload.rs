@@ -9,19 +9,28 @@ pub(super) const SMALL: usize = 22;
 /// `content`, with zeroes behind it, if it has room. Put together in registers: an array that is
 /// written byte by byte and then moved as a whole has to be waited for.
 #[inline]
-pub(crate) fn few<const ROOM: usize>(content: &[u8]) -> Option<[u8; ROOM]> {
+pub(super) fn few<const ROOM: usize>(content: &[u8]) -> Option<[u8; ROOM]> {
     if content.len() > ROOM {
         return None;
     }
     let mut bytes = [0; ROOM];
-    for (room, part) in bytes.chunks_mut(8).zip(content.chunks(8)) {
-        let word = match part.first_chunk::<8>() {
-            Some(whole) => u64::from_le_bytes(*whole),
-            None => part.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
-        };
-        room.copy_from_slice(&word.to_le_bytes()[..room.len()]);
+    if content.len() < 8 {
+        bytes[..8].copy_from_slice(&word(content).to_le_bytes());
+    } else {
+        for (room, part) in bytes.chunks_mut(8).zip(content.chunks(8)) {
+            room.copy_from_slice(&word(part).to_le_bytes()[..room.len()]);
+        }
     }
     Some(bytes)
+}
+
+/// At most eight bytes.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(whole) => u64::from_le_bytes(*whole),
+        None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    }
 }
 
 /// An immutable byte string that is cheap to clone.
@@ -40,6 +49,26 @@ impl Payload {
         match few(content) {
             Some(bytes) => Payload::Small { len: content.len() as u8, bytes },
             None => Payload::Large(Arc::new(content.to_vec())),
+        }
+    }
+
+    /// The first `len` of `bytes`; the others are zeroes. No more than lie in place.
+    #[inline]
+    pub(crate) fn of_few<const N: usize>(len: u8, bytes: &[u8; N]) -> Payload {
+        const { assert!(N <= SMALL) };
+        let mut place = [0; SMALL];
+        place[..N].copy_from_slice(bytes);
+        Payload::Small { len, bytes: place }
+    }
+
+    /// The reverse, if they are no more.
+    #[inline]
+    pub(crate) fn as_few<const N: usize>(&self) -> Option<(u8, [u8; N])> {
+        match self {
+            Payload::Small { len, bytes } if usize::from(*len) <= N => {
+                Some((*len, *bytes.first_chunk()?))
+            }
+            _ => None,
         }
     }
 
@@ -91,6 +120,20 @@ mod tests {
             assert!(found[len..].iter().all(|&byte| byte == 0));
         }
         assert_eq!(few::<14>(&bytes[..15]), None);
+    }
+
+    #[test]
+    fn what_has_little_room_holds_few() {
+        let bytes: Vec<u8> = (1..=30).collect();
+        for len in 0..=30 {
+            let payload = Payload::copy_of(&bytes[..len]);
+            match payload.as_few::<14>() {
+                Some((len, few)) => {
+                    assert_eq!(Payload::of_few(len, &few).as_slice(), payload.as_slice());
+                }
+                None => assert!(len > 14),
+            }
+        }
     }
 
     #[test]

@@ -14,7 +14,7 @@ use super::place::Place;
 use super::{Outcome, Output};
 use crate::policy::JobOptions;
 use crate::trace::JobSpan;
-use crate::wire::{Payload, few};
+use crate::wire::Payload;
 
 /// Bytes that lie in place.
 const ROOM: usize = 14;
@@ -27,12 +27,14 @@ pub(super) struct Small {
 
 impl Small {
     #[inline]
-    fn of(content: &[u8]) -> Option<Small> {
-        few(content).map(|bytes| Small { len: content.len() as u8, bytes })
+    fn of(payload: &Payload) -> Option<Small> {
+        let (len, bytes) = payload.as_few::<ROOM>()?;
+        Some(Small { len, bytes })
     }
 
+    #[inline]
     fn payload(&self) -> Payload {
-        Payload::copy_of(self.as_slice())
+        Payload::of_few(self.len, &self.bytes)
     }
 
     fn as_slice(&self) -> &[u8] {
@@ -137,7 +139,7 @@ impl Leftover {
 
 impl Slot {
     pub(super) fn waiting(arguments: Payload, rare: Option<Box<Rare>>) -> Slot {
-        match (rare, Small::of(arguments.as_slice())) {
+        match (rare, Small::of(&arguments)) {
             (None, Some(small)) => Slot::Arguments(small),
             (rare, _) => {
                 let content = Content::Arguments(arguments);
@@ -148,7 +150,7 @@ impl Slot {
 
     pub(super) fn ended(outcome: Outcome, rare: Option<Box<Rare>>) -> Slot {
         if let (None, Ok(Output { payload, raw })) = (&rare, &outcome) {
-            if let Some(small) = Small::of(payload.as_slice()) {
+            if let Some(small) = Small::of(payload) {
                 return if *raw { Slot::RawOutput(small) } else { Slot::Output(small) };
             }
         }
