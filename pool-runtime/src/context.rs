@@ -3,7 +3,7 @@
 //! It lies below both houses, since jobs on threads have one too. A context outlives its job
 //! without harm: from the job's end on it is cancelled, whatever comes after in that worker.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::future::Future;
@@ -19,9 +19,7 @@ use crate::recorder::{Recorder, Report};
 use crate::reporter::Reporter;
 
 thread_local! {
-    static CURRENT: RefCell<Option<JobContext>> = const { RefCell::new(None) };
-    /// Of the job before: most jobs keep none, and the next one is made in its place.
-    static SPARE: RefCell<Option<JobContext>> = const { RefCell::new(None) };
+    static CURRENT: RefCell<Current> = const { RefCell::new(Current::NONE) };
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -86,7 +84,9 @@ impl JobContext {
     /// The context of the job that runs on this thread, deeper in the call stack than its
     /// function; `None` outside of a job and on threads that a job started.
     pub fn current() -> Option<JobContext> {
-        CURRENT.try_with(|current| current.borrow().clone()).ok().flatten()
+        // Whoever asks while it is made (the program's own allocator) is told that there is none.
+        let made = |current: &RefCell<Current>| current.try_borrow_mut().ok()?.context();
+        CURRENT.try_with(made).ok().flatten()
     }
 
     /// The job's id, the same as its handle's.
@@ -177,6 +177,14 @@ impl JobContext {
         }
         if let Some(watch) = self.watch() {
             watch.report(self.0.about.seq, report);
+        }
+    }
+
+    /// The job is over, for whoever has this.
+    fn end(&self) {
+        self.0.ended.store(true, Ordering::Release);
+        if let Some(watch) = self.0.watch.as_ref().filter(|watch| watch.is_wanted()) {
+            watch.wake_all();
         }
     }
 
@@ -333,38 +341,71 @@ impl JobContext {
     }
 }
 
-/// A job is running on this thread. Ends the context when dropped, whichever way the job ended.
+/// The job that runs on this thread. Most jobs never ask for their context: it is made for the
+/// first who does.
+struct Current {
+    /// `None`: no job runs.
+    about: Option<About>,
+    /// The worker's.
+    watch: Option<Arc<CancelWatch>>,
+    /// The job's own if it `is_made`, else one of an earlier job, in whose place it will be.
+    context: Option<JobContext>,
+    is_made: bool,
+}
+
+impl Current {
+    const NONE: Current = Current { about: None, watch: None, context: None, is_made: false };
+
+    fn context(&mut self) -> Option<JobContext> {
+        let about = self.about.as_ref()?;
+        if !self.is_made {
+            let ended = AtomicBool::new(false);
+            let new = Inner { about: about.clone(), ended, watch: self.watch.clone() };
+            self.context = Some(match self.context.take() {
+                Some(spare) => spare.renew(new),
+                None => JobContext(Arc::new(new)),
+            });
+            self.is_made = true;
+        }
+        self.context.clone()
+    }
+}
+
+/// A job is running on this thread, the only one by then. Ends its context when dropped, whichever
+/// way the job ended.
 pub(crate) struct Running {
-    context: JobContext,
-    outer: Option<JobContext>,
+    context: OnceCell<JobContext>,
 }
 
 impl Running {
-    pub(crate) fn begin(about: About, watch: Arc<CancelWatch>) -> Running {
-        let new = Inner { about, ended: AtomicBool::new(false), watch: Some(watch) };
-        let context = match SPARE.take() {
-            Some(spare) => spare.renew(new),
-            None => JobContext(Arc::new(new)),
-        };
-        let outer = CURRENT.replace(Some(context.clone()));
-        Running { context, outer }
+    pub(crate) fn begin(about: About, watch: &Arc<CancelWatch>) -> Running {
+        CURRENT.with_borrow_mut(|current| {
+            debug_assert!(current.about.is_none(), "a job within a job");
+            if !current.watch.as_ref().is_some_and(|known| Arc::ptr_eq(known, watch)) {
+                current.watch = Some(watch.clone());
+            }
+            current.about = Some(about);
+        });
+        Running { context: OnceCell::new() }
     }
 
     pub(crate) fn context(&self) -> &JobContext {
-        &self.context
+        self.context.get_or_init(|| {
+            let made = CURRENT.with_borrow_mut(Current::context);
+            made.expect("a job runs from `begin` to the end of this")
+        })
     }
 }
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let inner = &self.context.0;
-        inner.ended.store(true, Ordering::Release);
-        CURRENT.set(self.outer.take());
-        SPARE.set(Some(self.context.clone()));
-        if let Some(watch) = &inner.watch {
-            if watch.is_wanted() {
-                watch.wake_all();
-            }
+        let made = CURRENT.with_borrow_mut(|current| {
+            current.about = None;
+            std::mem::take(&mut current.is_made).then(|| current.context.clone()).flatten()
+        });
+        // Without it nobody waits for the end of this job.
+        if let Some(context) = made {
+            context.end();
         }
     }
 }
@@ -389,7 +430,7 @@ mod tests {
     #[test]
     fn a_context_is_cancelled_by_its_own_request_only_and_by_its_end() {
         let (host, watch) = watch();
-        let first = Running::begin(about(0), watch.clone());
+        let first = Running::begin(about(0), &watch);
         let kept = first.context().clone();
         assert!(!kept.is_cancelled());
         host.ask(1);
@@ -397,7 +438,7 @@ mod tests {
         host.ask(0);
         assert!(kept.is_cancelled());
         drop(first);
-        let second = Running::begin(about(1), watch);
+        let second = Running::begin(about(1), &watch);
         assert!(kept.is_cancelled() && !second.context().is_cancelled());
         assert_eq!(JobContext::current().unwrap().job_id(), second.context().job_id());
         drop(second);
@@ -405,9 +446,23 @@ mod tests {
     }
 
     #[test]
+    fn a_job_has_one_context_whoever_asks_first_and_the_next_job_has_another() {
+        let (_host, watch) = watch();
+        drop(Running::begin(about(0), &watch));
+        for seq in 1..5 {
+            let running = Running::begin(about(seq), &watch);
+            let kept = JobContext::current().unwrap();
+            assert_eq!(kept.job_id().words(), [0, seq]);
+            assert!(Arc::ptr_eq(&kept.0, &running.context().0));
+            drop(running);
+            assert!(kept.is_cancelled() && JobContext::current().is_none());
+        }
+    }
+
+    #[test]
     fn whoever_waits_is_woken_by_the_end_of_the_job() {
         let (_host, watch) = watch();
-        let running = Running::begin(about(0), watch.clone());
+        let running = Running::begin(about(0), &watch);
         let kept = running.context().clone();
         let mut waiting = std::pin::pin!(kept.cancelled());
         let mut cx = Context::from_waker(Waker::noop());
@@ -422,7 +477,7 @@ mod tests {
     fn whoever_waits_is_known_once_however_often_it_is_polled_and_not_once_it_is_dropped() {
         let (host, file) = Recorder::create().unwrap();
         let watch = Arc::new(CancelWatch::of_thread(Recorder::open(&file).unwrap()));
-        let running = Running::begin(about(0), watch.clone());
+        let running = Running::begin(about(0), &watch);
         let mut cx = Context::from_waker(Waker::noop());
         {
             let mut one = std::pin::pin!(running.context().cancelled());
@@ -455,7 +510,7 @@ mod tests {
     fn a_kept_context_reports_nothing_after_its_job_and_never_for_the_next() {
         let (host, watch) = watch();
         let reported = || host.reported().map(|r| (r.seq, r.progress.done, r.progress.message));
-        let first = Running::begin(about(0), watch.clone());
+        let first = Running::begin(about(0), &watch);
         let kept = first.context().clone();
         kept.progress(1, 9);
         kept.message(String::from("first"));
@@ -468,7 +523,7 @@ mod tests {
         // One whose report was under way when its job ended.
         let steps = Report::Steps { done: 3, total: 9 };
         watch.report(0, steps);
-        let second = Running::begin(about(1), watch.clone());
+        let second = Running::begin(about(1), &watch);
         kept.message("late");
         assert_eq!(reported(), Some((0, 1, Some("first".to_owned()))));
         assert_eq!(watch.reporter.conclude(&watch.recorder, 1), None);
@@ -483,7 +538,7 @@ mod tests {
         let pokes = Arc::new(AtomicU32::new(0));
         let poke = pokes.clone();
         watch.reporter.poke_by(move |_| poke.fetch_add(1, Ordering::Relaxed) < 9);
-        let running = Running::begin(about(0), watch);
+        let running = Running::begin(about(0), &watch);
         for n in 0..1_000_000 {
             running.context().progress(n, 1_000_000);
         }

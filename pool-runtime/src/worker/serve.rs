@@ -207,7 +207,7 @@ impl Worker {
         };
         self.follow_host();
         self.outbox.begin(header.seq);
-        let running = Running::begin(about, self.watch.clone());
+        let running = Running::begin(about, &self.watch);
         let arguments = Encoded { bytes: body.into(), raw: header.flags.has(Flags::RAW) };
         let (runtime, states) = (&self.runtime, &self.states);
         let mut scene = Scene { job, arguments, running, runtime, states };
