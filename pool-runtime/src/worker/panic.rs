@@ -23,6 +23,8 @@ const REMEMBERED: usize = 16;
 thread_local! {
     static IN_JOB: Cell<bool> = const { Cell::new(false) };
     static NOTED: RefCell<VecDeque<PanicReport>> = const { RefCell::new(VecDeque::new()) };
+    /// There may be something in it: hardly any job has to look.
+    static HAS_NOTED: Cell<bool> = const { Cell::new(false) };
 }
 
 /// Puts the hook in place, once. `last_words` is called where the panic aborts the process; without
@@ -53,6 +55,7 @@ fn put_in_place(last_words: Option<impl Fn(PanicReport) + Send + Sync + 'static>
             if earlier == 1 {
                 print_first_note();
             }
+            HAS_NOTED.set(true);
             NOTED.with_borrow_mut(|noted| {
                 noted.truncate(REMEMBERED - 1);
                 noted.push_front(report);
@@ -77,18 +80,38 @@ fn print_first_note() {
 
 /// Runs a job, or within it a maker of a state; a panic of it ends here.
 pub(super) fn catch<T>(job: impl FnOnce() -> T) -> Result<T, PanicReport> {
-    let outer = (IN_JOB.replace(true), NOTED.take());
+    let is_inner = IN_JOB.replace(true);
+    // Around a job there are none.
+    let outer = is_inner.then(|| NOTED.take());
     let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
-    IN_JOB.set(outer.0);
-    let noted = NOTED.replace(outer.1);
-    result.map_err(|payload| {
-        let message = message_of(&*payload);
-        drop_payload(payload);
-        // The payload is what ended the job; the other notes are of panics that it has caught.
-        // Without a note the panic was resumed, or the user's hook replaced ours.
-        let note = noted.into_iter().find(|note| note.message == message);
-        note.unwrap_or(PanicReport { message, ..PanicReport::default() })
-    })
+    IN_JOB.set(is_inner);
+    match result {
+        Ok(done) => {
+            if is_inner || HAS_NOTED.get() {
+                restore_notes(outer);
+            }
+            Ok(done)
+        }
+        Err(payload) => Err(report(payload, restore_notes(outer))),
+    }
+}
+
+/// Takes the notes of what is over, and puts those of what is around it back.
+#[cold]
+fn restore_notes(outer: Option<VecDeque<PanicReport>>) -> VecDeque<PanicReport> {
+    let outer = outer.unwrap_or_default();
+    HAS_NOTED.set(!outer.is_empty());
+    NOTED.replace(outer)
+}
+
+#[cold]
+fn report(payload: Box<dyn Any + Send>, noted: VecDeque<PanicReport>) -> PanicReport {
+    let message = message_of(&*payload);
+    drop_payload(payload);
+    // The payload is what ended the job; the other notes are of panics that it has caught.
+    // Without a note the panic was resumed, or the user's hook replaced ours.
+    let note = noted.into_iter().find(|note| note.message == message);
+    note.unwrap_or(PanicReport { message, ..PanicReport::default() })
 }
 
 /// Place and message, to stand behind the word "panicked".
