@@ -248,8 +248,32 @@ pub(crate) fn flush_c_stdout() {
     // SAFETY: the stream lives as long as the process, and has a lock of its own.
     #[cfg(any(target_os = "linux", target_os = "freebsd", target_vendor = "apple"))]
     unsafe {
-        libc::fflush(c_stdout());
+        if is_pending(c_stdout()) {
+            libc::fflush(c_stdout());
+        }
     }
+}
+
+/// Whether there is something to be flushed. Without the stream's lock: what its job has printed by
+/// now, this thread sees.
+///
+/// # Safety
+///
+/// It has to be a stream.
+#[cfg(target_os = "linux")]
+unsafe fn is_pending(stream: *mut libc::FILE) -> bool {
+    unsafe extern "C" {
+        /// In `stdio_ext.h` of each C library that there is for Linux.
+        fn __fpending(stream: *mut libc::FILE) -> libc::size_t;
+    }
+    // SAFETY: the caller's; two of its numbers are read, and no buffer.
+    unsafe { __fpending(stream) > 0 }
+}
+
+/// There is no telling.
+#[cfg(any(target_os = "freebsd", target_vendor = "apple"))]
+unsafe fn is_pending(_: *mut libc::FILE) -> bool {
+    true
 }
 
 /// The C library's own.
