@@ -37,20 +37,42 @@ fn word_of<M: Memory>(at: u64) -> usize {
     (at % M::LEN) as usize / WORD
 }
 
-/// Worker: writes a frame of whole words at offset `at`, which is where the last one ended.
-pub(super) fn put<M: Memory>(memory: &M, at: u64, frame: &[u8]) {
-    debug_assert!(at % WORD as u64 == 0 && frame.len() % WORD == 0);
-    let end = at + frame.len() as u64;
+/// Worker: writes a frame at offset `at`, which is where the last one ended: a head of whole words,
+/// and a body that is filled up to whole words with zeroes.
+pub(super) fn put<M: Memory>(memory: &M, at: u64, head: &[u8], body: &[u8]) {
+    debug_assert!(at % WORD as u64 == 0 && head.len() % WORD == 0);
+    let end = at + (head.len() + body.len().next_multiple_of(WORD)) as u64;
     memory.store(Place::Reserved, end, Ordering::Relaxed);
     // Whoever sees one of the bytes sees this number, too.
     memory.fence(Ordering::Release);
-    for (n, bytes) in frame.chunks_exact(WORD).enumerate() {
+    let mut at = at;
+    let mut write = |bytes: &[u8]| {
         let mut word = [0; WORD];
-        word.copy_from_slice(bytes);
-        let place = Place::Ring(word_of::<M>(at + (n * WORD) as u64));
+        word[..bytes.len()].copy_from_slice(bytes);
+        let place = Place::Ring(word_of::<M>(at));
         memory.store(place, u64::from_le_bytes(word), Ordering::Relaxed);
+        at += WORD as u64;
+    };
+    head.chunks_exact(WORD).for_each(&mut write);
+    let words = body.chunks_exact(WORD);
+    let rest = words.remainder();
+    words.for_each(&mut write);
+    if !rest.is_empty() {
+        write(rest);
     }
     memory.store(Place::Committed, end, Ordering::Release);
+}
+
+/// Worker: see [`Recorder::take`].
+fn take<M: Memory>(memory: &M, from: u64, to: u64, into: &mut Vec<u8>) {
+    let begin = into.len();
+    into.resize(begin + (to - from) as usize, 0);
+    let mut at = from;
+    for bytes in into[begin..].chunks_exact_mut(WORD) {
+        let word = memory.load(Place::Ring(word_of::<M>(at)), Ordering::Relaxed);
+        bytes.copy_from_slice(&word.to_le_bytes());
+        at += WORD as u64;
+    }
 }
 
 /// Host: a copy of all that is committed from offset `from` on. `None` if that is nothing, is
@@ -108,10 +130,17 @@ pub(super) fn is_watched<M: Memory>(memory: &M, seq: u64) -> bool {
 }
 
 impl Recorder {
-    /// Worker: puts a frame of whole words into the ring at offset `at`, the end of the last one.
-    /// What lies a round before its end must be on the channel.
-    pub(crate) fn put(&self, at: u64, frame: &[u8]) {
-        put(self, at, frame);
+    /// Worker: puts a frame into the ring at offset `at`, the end of the last one: a head of whole
+    /// words, and a body that is filled up to whole words with zeroes. What lies a round before its
+    /// end must be on the channel.
+    pub(crate) fn put(&self, at: u64, head: &[u8], body: &[u8]) {
+        put(self, at, head, body);
+    }
+
+    /// Worker: appends the frames between two offsets that it has put, and not overwritten, to what
+    /// is to be written to the channel.
+    pub(crate) fn take(&self, from: u64, to: u64, into: &mut Vec<u8>) {
+        take(self, from, to, into);
     }
 
     /// Host: a copy of the frames from offset `from` on, if there are any.
@@ -180,8 +209,8 @@ mod tests {
     fn what_was_put_is_seen_from_any_frame_on() {
         let (host, worker) = both_sides();
         assert_eq!(host.peek(0), None);
-        worker.put(0, &[1; 16]);
-        worker.put(16, &[2; 8]);
+        worker.put(0, &[1; 16], &[]);
+        worker.put(16, &[2; 8], &[]);
         assert_eq!(host.peek(0).unwrap(), [[1; 8], [1; 8], [2; 8]].concat());
         assert_eq!(host.peek(16).unwrap(), [2; 8]);
         assert_eq!(host.peek(24), None);
@@ -194,7 +223,7 @@ mod tests {
         let len = RING_LEN as u64;
         let mut at = 0;
         while at < len + 800 {
-            worker.put(at, &[(at / 800) as u8; 800]);
+            worker.put(at, &[(at / 800) as u8; 800], &[]);
             at += 800;
         }
         assert_eq!(host.peek(0), None);
@@ -232,7 +261,7 @@ mod tests {
                 let (mut at, mut n) = (0, 0);
                 while !is_over.load(Ordering::Acquire) && n < 20_000_000 {
                     let words = 1 + n % 97;
-                    worker.put(at, &stamped(at, words));
+                    worker.put(at, &stamped(at, words), &[]);
                     at += (words * WORD) as u64;
                     n += 1;
                 }

@@ -32,7 +32,7 @@ const NO_SEQ: u64 = u64::MAX;
 /// Bytes of records that wait to be written.
 const BACKLOG: usize = 256 * 1024;
 /// Replies that are held back, in bytes at most, before one more.
-const BATCH: usize = 8 * 1024;
+const BATCH: u64 = 8 * 1024;
 /// How long a reply is held back while there are other jobs to run.
 const HELD_BACK: Duration = Duration::from_micros(100);
 /// How long a thread that logs waits for a host that does not read.
@@ -43,11 +43,14 @@ pub(super) struct Outbox {
     watch: Arc<CancelWatch>,
     /// A fork of this process has the channel too, and is not its worker.
     depth: u32,
-    /// The job that runs now. Changes under the lock of the backlog, so that nothing is said of a
-    /// job behind its reply.
+    /// The job that runs now.
     running: AtomicU64,
-    /// It has logged something.
+    /// It has logged something, or somebody is about to. Changes under the lock of the backlog: set
+    /// before `running` is looked at, and looked at after that has changed. So nothing is said of a
+    /// job behind its reply, and a job that has said nothing ends without the lock.
     has_logged: AtomicBool,
+    /// The job that ended last has logged something.
+    had_logged: AtomicBool,
     /// Held while something is written.
     gate: Mutex<Gate>,
     backlog: Mutex<Backlog>,
@@ -71,11 +74,12 @@ struct Gate {
 /// Replies that are in the ring and not on the channel yet.
 #[derive(Default)]
 struct Batch {
-    frames: Vec<u8>,
+    /// Where the first of them begins in the ring.
+    begin: u64,
     /// Where the ring's next frame begins.
     end: u64,
-    /// When the oldest was put there.
-    since: Option<Instant>,
+    /// When the oldest has waited for long.
+    late: Option<Instant>,
     /// Bytes that the host has seen before they were written.
     left_out: u64,
 }
@@ -103,6 +107,7 @@ impl Outbox {
             depth: os::fork_depth(),
             running: AtomicU64::new(NO_SEQ),
             has_logged: AtomicBool::new(false),
+            had_logged: AtomicBool::new(false),
             gate: Mutex::default(),
             backlog: Mutex::default(),
             poke: AtomicBool::new(false),
@@ -120,27 +125,37 @@ impl Outbox {
 
     /// A job runs from here on.
     pub(super) fn begin(&self, seq: u64) {
-        self.has_logged.store(false, Ordering::Relaxed);
         self.running.store(seq, Ordering::Release);
     }
 
     /// The job is over: what is said from here on is not said of it.
     pub(super) fn end(&self) {
+        let seq = self.running.swap(NO_SEQ, Ordering::SeqCst);
+        let has_logged = self.has_logged.load(Ordering::SeqCst);
+        self.had_logged.store(has_logged, Ordering::Relaxed);
+        if has_logged {
+            self.end_log(seq);
+        }
+    }
+
+    /// Waits for whoever is about to say something of the job, and says what could not be said.
+    #[cold]
+    fn end_log(&self, seq: u64) {
         let mut backlog = self.backlog();
-        let seq = self.running.swap(NO_SEQ, Ordering::AcqRel);
+        self.has_logged.store(false, Ordering::Relaxed);
         let dropped = std::mem::take(&mut backlog.dropped);
         if dropped > 0 {
-            self.has_logged.store(true, Ordering::Relaxed);
             push_frame(&mut backlog.frames, seq, &trace::dropped(dropped));
         }
     }
 
     /// The job that runs now.
     pub(super) fn running(&self) -> Option<u64> {
-        Some(self.running.load(Ordering::Acquire)).filter(|seq| *seq != NO_SEQ)
+        Some(self.running.load(Ordering::SeqCst)).filter(|seq| *seq != NO_SEQ)
     }
 
-    /// Says a reply, behind all that was said before it. It may be [held back](Self::write_replies).
+    /// Says something, behind all that was said before it. It may be
+    /// [held back](Self::write_replies).
     pub(super) fn send(
         &self,
         kind: ToHost,
@@ -149,18 +164,30 @@ impl Outbox {
         took: u16,
         body: &[u8],
     ) -> Result<(), Farewell> {
+        self.reply(kind, flags, seq, took, body, None)
+    }
+
+    /// The same; `now`, if it is known, tells whether what was held back has waited for long.
+    pub(super) fn reply(
+        &self,
+        kind: ToHost,
+        flags: Flags,
+        seq: u64,
+        took: u16,
+        body: &[u8],
+        now: Option<Instant>,
+    ) -> Result<(), Farewell> {
         // Below 4 GiB: outputs are held to `max_payload`, texts are cut.
         let len = body.len() as u32;
-        let fits = body.len() <= RING_ROOM && !self.has_logged.load(Ordering::Relaxed);
+        let fits = body.len() <= RING_ROOM && !self.had_logged.load(Ordering::Relaxed);
         let flags = flags.and_if(body.len() > BIG, Flags::BIG).and_if(fits, Flags::RING);
         let header = Header { len, kind, flags, job: took, seq };
         let mut gate = self.gate();
         let written = if fits {
             gate.batch.put(&self.watch.recorder, &header, body);
-            if gate.batch.frames.len() >= BATCH && self.is_due(&mut gate) {
-                self.write_rest(&mut gate)
-            } else {
-                Ok(())
+            match gate.batch.is_due(&self.watch.recorder, now) {
+                true => self.write_rest(&mut gate),
+                false => Ok(()),
             }
         } else {
             let written = self.write_rest(&mut gate);
@@ -174,29 +201,10 @@ impl Outbox {
     /// Writes the replies that were held back, unless the host has seen them.
     pub(super) fn write_replies(&self) -> Result<(), Farewell> {
         let mut gate = self.gate();
-        match self.is_due(&mut gate) {
+        match gate.batch.is_unseen(&self.watch.recorder) {
             true => self.write_rest(&mut gate).map_err(|_| Farewell::ChannelLost),
             false => Ok(()),
         }
-    }
-
-    /// The same once the oldest was held back for long enough. `now`: it is that late.
-    pub(super) fn write_old_replies(&self, now: Instant) -> Result<(), Farewell> {
-        let mut gate = self.gate();
-        if !self.is_due(&mut gate) {
-            return Ok(());
-        }
-        let since = *gate.batch.since.get_or_insert(now);
-        if now.saturating_duration_since(since) < HELD_BACK {
-            return Ok(());
-        }
-        self.write_rest(&mut gate).map_err(|_| Farewell::ChannelLost)
-    }
-
-    /// There are replies that the host has not seen.
-    fn is_due(&self, gate: &mut Gate) -> bool {
-        gate.batch.leave_out(&self.watch.recorder);
-        !gate.batch.frames.is_empty()
     }
 
     /// The job is over: writes what it has said last of its progress, if anything.
@@ -266,7 +274,7 @@ impl Outbox {
         self.take_poke(gate);
         self.poke_is_stuck.store(false, Ordering::SeqCst);
         loop {
-            gate.take_from(&mut self.backlog());
+            gate.take_from(&self.watch.recorder, &mut self.backlog());
             if gate.rest.is_empty() {
                 return Ok(());
             }
@@ -297,8 +305,8 @@ impl Outbox {
     /// Puts a record into the backlog, unless that is full.
     fn put(&self, body: &[u8]) -> Result<(), MutexGuard<'_, Backlog>> {
         let mut backlog = self.backlog();
+        self.has_logged.store(true, Ordering::SeqCst);
         let Some(seq) = self.running() else { return Ok(()) };
-        self.has_logged.store(true, Ordering::Relaxed);
         if backlog.frames.len() + body.len() > BACKLOG {
             return Err(backlog);
         }
@@ -330,7 +338,7 @@ impl Outbox {
     }
 
     fn try_flush(&self, gate: &mut Gate, patience: Duration) -> io::Result<Flushed> {
-        gate.take_from(&mut self.backlog());
+        gate.take_from(&self.watch.recorder, &mut self.backlog());
         while gate.written < gate.rest.len() {
             match self.channel.write_some(&gate.rest[gate.written..], patience) {
                 Ok(n) => gate.written += n,
@@ -368,15 +376,10 @@ impl Outbox {
 impl Gate {
     /// Takes all that waits, behind what is left of what was taken before; if that is much, it
     /// goes first. What was logged last is of a later job than the replies.
-    fn take_from(&mut self, backlog: &mut Backlog) {
+    fn take_from(&mut self, recorder: &Recorder, backlog: &mut Backlog) {
         self.rest.drain(..self.written);
         self.written = 0;
-        self.batch.since = None;
-        if self.rest.is_empty() {
-            std::mem::swap(&mut self.rest, &mut self.batch.frames);
-        } else {
-            self.rest.append(&mut self.batch.frames);
-        }
+        self.batch.take_to(recorder, &mut self.rest);
         if self.rest.is_empty() {
             std::mem::swap(&mut self.rest, &mut backlog.frames);
         } else if self.rest.len() + backlog.frames.len() <= BACKLOG {
@@ -396,27 +399,47 @@ impl Gate {
 }
 
 impl Batch {
-    /// Puts a frame into the ring, and keeps it to be written.
+    /// Puts a frame into the ring. It is kept there until it is to be written: before as much comes
+    /// behind it as would reach it round the ring.
     fn put(&mut self, recorder: &Recorder, header: &Header<ToHost>, body: &[u8]) {
-        let begin = self.frames.len();
-        self.frames.extend_from_slice(&header.encode());
-        self.frames.extend_from_slice(body);
-        self.frames.resize(begin + header.frame_len(), 0);
-        recorder.put(self.end, &self.frames[begin..]);
+        recorder.put(self.end, &header.encode(), body);
         self.end += header.frame_len() as u64;
     }
 
-    /// Forgets what the host has seen: it need not come over the channel.
-    fn leave_out(&mut self, recorder: &Recorder) {
-        let begin = self.end - self.frames.len() as u64;
-        let seen = recorder.seen().min(self.end).saturating_sub(begin);
-        if seen > 0 {
-            self.frames.drain(..seen as usize);
+    /// They are many, or the oldest has waited for long, as far as can be told.
+    fn is_due(&mut self, recorder: &Recorder, now: Option<Instant>) -> bool {
+        if !self.is_unseen(recorder) {
+            return false;
+        }
+        let is_late = now.is_some_and(|now| match self.late {
+            Some(late) => now >= late,
+            None => {
+                self.late = Some(now + HELD_BACK);
+                false
+            }
+        });
+        is_late || self.end - self.begin >= BATCH
+    }
+
+    /// There are some that the host has not seen. Forgets what it has seen: that need not come
+    /// over the channel.
+    fn is_unseen(&mut self, recorder: &Recorder) -> bool {
+        let seen = recorder.seen().min(self.end);
+        if seen > self.begin {
+            self.left_out += seen - self.begin;
+            self.begin = seen;
             // What is left has not waited for long.
-            self.since = None;
-            self.left_out += seen;
+            self.late = None;
             recorder.leave_out(self.left_out);
         }
+        self.begin < self.end
+    }
+
+    /// Puts what is to be written behind what is there.
+    fn take_to(&mut self, recorder: &Recorder, rest: &mut Vec<u8>) {
+        recorder.take(self.begin, self.end, rest);
+        self.begin = self.end;
+        self.late = None;
     }
 }
 

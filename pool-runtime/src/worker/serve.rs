@@ -224,9 +224,8 @@ impl Worker {
         self.clock.set(Some(ended));
         let took = coarse::encode(ended.saturating_duration_since(started));
         self.outbox.conclude(header.seq)?;
-        self.reply(header.seq, took, outcome)?;
         self.answered.set(header.seq);
-        self.outbox.write_old_replies(ended)
+        self.reply(header.seq, took, outcome, ended)
     }
 
     /// What jobs log goes the way of their replies, as far as the host takes it by now. On a thread
@@ -250,23 +249,22 @@ impl Worker {
         }
     }
 
-    fn reply(&self, seq: u64, took: u16, outcome: Outcome) -> Result<(), Farewell> {
+    fn reply(&self, seq: u64, took: u16, outcome: Outcome, ended: Instant) -> Result<(), Farewell> {
         let limit = self.welcome.max_payload;
+        let reply =
+            |kind, flags, body: &[u8]| self.outbox.reply(kind, flags, seq, took, body, Some(ended));
         let refusal = match outcome {
-            Err(report) => {
-                let report = report.encode();
-                return self.outbox.send(ToHost::Panicked, Flags::NONE, seq, took, &report);
-            }
             Ok(Ok(output)) if output.bytes.len() as u64 <= limit => {
                 let flags = Flags::NONE.and_if(output.raw, Flags::RAW);
-                return self.outbox.send(ToHost::Done, flags, seq, took, &output.bytes);
+                return reply(ToHost::Done, flags, &output.bytes);
             }
+            Err(report) => return reply(ToHost::Panicked, Flags::NONE, &report.encode()),
             Ok(Ok(output)) => Refusal::TooLarge { size: output.bytes.len() as u64, limit },
             Ok(Err(Fault::Decode(text))) => Refusal::Decode(text),
             Ok(Err(Fault::Encode(text))) => Refusal::Encode(text),
             Ok(Err(Fault::State(text))) => Refusal::State(text),
         };
-        self.outbox.send(ToHost::Failed, Flags::NONE, seq, took, &refusal.encode())
+        reply(ToHost::Failed, Flags::NONE, &refusal.encode())
     }
 }
 

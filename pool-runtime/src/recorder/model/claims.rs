@@ -30,7 +30,7 @@ enum Host {
 fn serve(side: &Side, worker: Worker, jobs: u64, ran: &Mutex<Vec<u64>>) {
     let (mut end, mut owed) = (0, None);
     let mut answer = |seq: u64| {
-        put(side, end, &(seq + 1).to_le_bytes());
+        put(side, end, &(seq + 1).to_le_bytes(), &[]);
         end += 8;
     };
     for seq in 0..jobs {

@@ -71,7 +71,7 @@ fn answer(worker: &Side, channel: &AtomicU64, mistake: Mistake) {
     let mut written = 0;
     for len in FRAMES {
         let frame: Vec<u8> = (0..len / 8).flat_map(|n| (end + 8 * n).to_le_bytes()).collect();
-        put(worker, end, &frame);
+        put(worker, end, &frame, &[]);
         end += len;
         let known = seen(worker).min(end).max(begin);
         skipped += known - begin;

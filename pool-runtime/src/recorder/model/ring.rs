@@ -16,7 +16,7 @@ const FRAME: u64 = 16;
 /// Puts the frame that begins at `at`.
 fn put_at(side: &Side, at: u64) {
     let frame = [at + 1, at + 8 + 1].map(u64::to_le_bytes).concat();
-    put(side, at, &frame);
+    put(side, at, &frame, &[]);
 }
 
 /// Every word of a copy says that it belongs where it was found.

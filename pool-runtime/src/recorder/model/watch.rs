@@ -48,7 +48,7 @@ fn help_while_it_answers(flaw: Flaw, helper: Helper, replies: u64) {
         watch(&host, replies - 1);
         let worker = thread::spawn(move || {
             for n in 0..replies {
-                put(&worker, n * REPLY, &(n + 1).to_le_bytes());
+                put(&worker, n * REPLY, &(n + 1).to_le_bytes(), &[]);
                 let end = (n + 1) * REPLY;
                 if !is_watched(&worker, n) && seen(&worker) < end {
                     write.store(end, Ordering::Release);
