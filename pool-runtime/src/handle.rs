@@ -161,7 +161,7 @@ impl<T> JobHandle<T> {
         let cell = self.cell().clone();
         let watch = async move {
             let ended = std::future::poll_fn(|cx| cell.poll_ended(cx));
-            if let First::Right(()) = race(ended, signal).await {
+            if let First::Right(()) = race(ended, pin!(signal)).await {
                 cell.give_up(Manner::Cancel);
             }
         };

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::future::Future;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -110,9 +110,9 @@ impl JobQueue {
     ///
     /// A dropped future has taken nothing.
     pub async fn pop(&self, timeout: Duration) -> Option<QueuedJob> {
-        let pop = self.0.0.pop();
+        let pop = pin!(self.0.0.pop());
         let popped = match host::sleep(timeout) {
-            Some(timer) => race(pop, timer).await,
+            Some(timer) => race(pop, pin!(timer)).await,
             // The system has no timer for us: what is there now, or nothing.
             None => race(pop, std::future::ready(())).await,
         };

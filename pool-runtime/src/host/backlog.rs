@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
@@ -95,7 +96,7 @@ impl Backlog {
                 Some(cell) => cell.poll_ended(cx),
                 None => Poll::Ready(()),
             });
-            let due = tokio::time::sleep_until(moment.into());
+            let due = pin!(tokio::time::sleep_until(moment.into()));
             if let First::Right(()) = race(ended, due).await {
                 if let Some(cell) = cell.upgrade() {
                     end_outside_of_pools(&cell, &backlog, JobErrorKind::TimedOut(length));

@@ -6,6 +6,7 @@
 //! for ever.
 
 use std::io;
+use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::hub::Hub;
@@ -129,7 +130,10 @@ impl Capture {
     /// [`deliver`](Self::deliver). Never ready if nothing is captured. May be dropped at any time.
     pub(super) async fn read(&mut self) {
         self.stderr_first = !self.stderr_first;
-        let (stdout, stderr) = (read(&mut self.stdout), read(&mut self.stderr));
+        if self.stdout.is_none() && self.stderr.is_none() {
+            return std::future::pending().await;
+        }
+        let (stdout, stderr) = (pin!(read(&mut self.stdout)), pin!(read(&mut self.stderr)));
         match self.stderr_first {
             true => race(stderr, stdout).await,
             false => race(stdout, stderr).await,

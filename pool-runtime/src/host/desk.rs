@@ -1,6 +1,7 @@
 //! Reads one worker's frames, and writes what a submitter could not.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -129,10 +130,14 @@ impl Desk {
 
     pub(super) async fn serve(&mut self, host: &Host, link: &Arc<Link>) -> Ended {
         loop {
-            let writes = writes(&mut self.writing, link, self.is_alone);
-            let worker = race(more(&mut self.reading, link), link.process.ended());
-            let beside = race(self.pokes.pause_is_over(), self.capture.read());
-            let news = race(race(worker, writes), beside).await;
+            let news = {
+                let more = pin!(more(&mut self.reading, link));
+                let ended = pin!(link.process.ended());
+                let writes = pin!(writes(&mut self.writing, link, self.is_alone));
+                let pause = pin!(self.pokes.pause_is_over());
+                let output = pin!(self.capture.read());
+                race(race(race(more, ended), writes), race(pause, output)).await
+            };
             match news {
                 First::Left(First::Left(First::Left(Ok(More::Read(reader))))) => {
                     if !self.take_back(host, link, reader) {
@@ -180,9 +185,10 @@ impl Desk {
 
     /// Reads what it prints until the process has ended, or for so long. Whether it has.
     pub(super) async fn outlive(&mut self, host: &Host, link: &Link, limit: Duration) -> bool {
-        let ended = race(link.process.ended(), tokio::time::sleep(limit));
-        let pump = self.capture.pump(host.hub(), link.journal.as_ref());
-        matches!(race(ended, pump).await, First::Left(First::Left(())))
+        let ended = pin!(link.process.ended());
+        let limit = pin!(tokio::time::sleep(limit));
+        let pump = pin!(self.capture.pump(host.hub(), link.journal.as_ref()));
+        matches!(race(race(ended, limit), pump).await, First::Left(First::Left(())))
     }
 
     /// After a death: what still lies in the channel.

@@ -5,6 +5,7 @@
 //! them blocks.
 
 use std::io;
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -107,7 +108,7 @@ impl Birth {
 async fn drive(host: Arc<Host>, first: Option<Birth>) {
     first.into_iter().for_each(|birth| birth.go_on(&host));
     loop {
-        let bell = host.bell.notified();
+        let bell = pin!(host.bell.notified());
         let due = host.tick();
         while let Some(worker) = host.take_launch() {
             Birth::begin(&host, worker).go_on(&host);
@@ -120,7 +121,7 @@ async fn drive(host: Arc<Host>, first: Option<Birth>) {
         match due {
             None => bell.await,
             Some(due) => {
-                race(bell, tokio::time::sleep(due.since(host.now()))).await;
+                race(bell, pin!(tokio::time::sleep(due.since(host.now())))).await;
             }
         }
     }
@@ -140,7 +141,7 @@ async fn life(host: &Host, birth: Birth) -> Option<Arc<Link>> {
     };
     host.enter_as_driver(News::Launched(link.clone()));
     let mut desk = Desk::new(host, welcome, capture);
-    let ended = match race(desk.serve(host, &link), memory::watch(host, &link)).await {
+    let ended = match race(pin!(desk.serve(host, &link)), pin!(memory::watch(host, &link))).await {
         First::Left(ended) => ended,
         First::Right(never) => match never {},
     };

@@ -1,7 +1,7 @@
 //! Two futures, whichever is first.
 
 use std::future::{Future, poll_fn};
-use std::pin::pin;
+use std::pin::Pin;
 use std::task::Poll;
 
 /// The output of the future that was first; the other one is dropped.
@@ -10,14 +10,16 @@ pub(crate) enum First<A, B> {
     Right(B),
 }
 
-/// Looks at `left` first, always.
-pub(crate) async fn race<A: Future, B: Future>(left: A, right: B) -> First<A::Output, B::Output> {
-    let (mut left, mut right) = (pin!(left), pin!(right));
-    poll_fn(|cx| {
-        if let Poll::Ready(output) = left.as_mut().poll(cx) {
+/// Looks at `left` first, always. Both are pinned where they were made: what is large is not moved
+/// from race to race.
+pub(crate) fn race<A: Future + Unpin, B: Future + Unpin>(
+    mut left: A,
+    mut right: B,
+) -> impl Future<Output = First<A::Output, B::Output>> + Unpin {
+    poll_fn(move |cx| {
+        if let Poll::Ready(output) = Pin::new(&mut left).poll(cx) {
             return Poll::Ready(First::Left(output));
         }
-        right.as_mut().poll(cx).map(First::Right)
+        Pin::new(&mut right).poll(cx).map(First::Right)
     })
-    .await
 }
