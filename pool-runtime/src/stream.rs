@@ -247,28 +247,25 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
 
     /// Submits one more call. False if there is none, or no room for it: `cx` is told of room.
     fn pull(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.late.is_none() {
-            self.late = match self.pull_call(cx) {
-                Some(call) => Some(call),
-                None => return false,
-            };
-        }
-        while let Some(call) = self.late.take() {
+        let Some(mut call) = self.late.take().or_else(|| self.pull_call(cx)) else {
+            return false;
+        };
+        let handle = loop {
             let spare = self.ahead.take_spare();
-            let handle = match self.pool.try_submit_behind(call, spare, self.ahead.bell()) {
-                Ok(handle) => handle,
+            match self.pool.try_submit_behind(call, spare, self.ahead.bell()) {
+                Ok(handle) => break handle,
                 Err(rejected) if *rejected.kind() == JobErrorKind::QueueFull => {
-                    self.late = Some(rejected.into_call());
-                    match self.watch.poll(&self.pool, cx) {
-                        Poll::Ready(()) => continue,
-                        Poll::Pending => return false,
+                    call = rejected.into_call();
+                    if self.watch.poll(&self.pool, cx).is_pending() {
+                        self.late = Some(call);
+                        return false;
                     }
                 }
                 // It was pulled, so it has its result.
-                Err(rejected) => self.pool.submit(rejected.into_call()).cancel_on_drop(),
-            };
-            self.ahead.push(handle);
-        }
+                Err(rejected) => break self.pool.submit(rejected.into_call()).cancel_on_drop(),
+            }
+        };
+        self.ahead.push(handle);
         true
     }
 
