@@ -130,10 +130,10 @@ impl Crew {
     /// The sums, added up anew.
     #[cfg(test)]
     pub(super) fn recount(&self) -> Sums {
-        self.members
-            .iter()
-            .map(|member| member.worker.marks())
-            .fold(Sums::default(), |sums, marks| sums.replacing(Marks::default(), marks))
+        let mut sums = Sums::default();
+        let marks = self.members.iter().map(|member| member.worker.marks());
+        marks.for_each(|marks| sums.replace(Marks::default(), marks));
+        sums
     }
 
     /// How many jobs could be handed out, if they are like those before.
@@ -283,18 +283,18 @@ impl Crew {
         let marks = worker.marks();
         if marks != member.marks {
             self.times = self.times.until(now, self.sums.present, self.sums.busy);
-            self.sums = self.sums.replacing(member.marks, marks);
+            self.sums.replace(member.marks, marks);
             member.marks = marks;
         }
-        let shelf = match worker.stage {
-            Stage::Gone => Shelf::Gone,
-            Stage::Ready if worker.places(&self.limits) == 0 => Shelf::None,
-            Stage::Ready if worker.window.is_empty() => Shelf::Idle,
-            Stage::Ready => Shelf::Open,
-            Stage::Starting | Stage::Stopping | Stage::Killed { .. } => Shelf::None,
+        let shelf = if worker.places(&self.limits) > 0 {
+            if worker.window.is_empty() { Shelf::Idle } else { Shelf::Open }
+        } else if worker.stage == Stage::Gone {
+            Shelf::Gone
+        } else {
+            Shelf::None
         };
         let old = std::mem::replace(&mut member.shelf, shelf);
-        if shelf == old && shelf != Shelf::Open {
+        if shelf == old && (shelf != Shelf::Open || self.open.last() == Some(slot)) {
             return;
         }
         let links = &mut self.links;

@@ -59,22 +59,24 @@ pub(super) struct Sums {
 }
 
 impl Sums {
-    /// `self`, with the marks of one worker replaced: it had the `old` ones.
-    pub(super) fn replacing(self, old: Marks, new: Marks) -> Sums {
-        let has = |marks: Marks, mark: Marks| usize::from(marks.0 & mark.0 != 0);
-        let swap = |sum: usize, mark: Marks| sum + has(new, mark) - has(old, mark);
-        Sums {
-            present: swap(self.present, Marks::PRESENT),
-            starting: swap(self.starting, Marks::STARTING),
-            ready: swap(self.ready, Marks::READY),
-            unborn_gone: swap(self.unborn_gone, Marks::UNBORN_GONE),
-            unborn: swap(self.unborn, Marks::UNBORN),
-            busy: swap(self.busy, Marks::BUSY),
-            unverified: swap(self.unverified, Marks::UNVERIFIED),
-            unresponsive: swap(self.unresponsive, Marks::UNRESPONSIVE),
-            abandoned: swap(self.abandoned, Marks::ABANDONED),
-            recalling: swap(self.recalling, Marks::RECALLING),
-            crowded: swap(self.crowded, Marks::CROWDED),
-        }
+    /// One worker has the `new` marks in place of the `old` ones.
+    pub(super) fn replace(&mut self, old: Marks, new: Marks) {
+        let changed = old.0 ^ new.0;
+        let swap = |sum: &mut usize, mark: Marks| {
+            if changed & mark.0 != 0 {
+                *sum = if new.0 & mark.0 != 0 { *sum + 1 } else { *sum - 1 };
+            }
+        };
+        swap(&mut self.present, Marks::PRESENT);
+        swap(&mut self.starting, Marks::STARTING);
+        swap(&mut self.ready, Marks::READY);
+        swap(&mut self.unborn_gone, Marks::UNBORN_GONE);
+        swap(&mut self.unborn, Marks::UNBORN);
+        swap(&mut self.busy, Marks::BUSY);
+        swap(&mut self.unverified, Marks::UNVERIFIED);
+        swap(&mut self.unresponsive, Marks::UNRESPONSIVE);
+        swap(&mut self.abandoned, Marks::ABANDONED);
+        swap(&mut self.recalling, Marks::RECALLING);
+        swap(&mut self.crowded, Marks::CROWDED);
     }
 }

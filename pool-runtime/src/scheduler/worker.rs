@@ -160,14 +160,12 @@ impl Worker {
     }
 
     pub(super) fn marks(&self) -> Marks {
-        let stage = match self.stage {
-            Stage::Gone => Marks::UNBORN_GONE.when(!self.born),
-            Stage::Starting => Marks::PRESENT | Marks::STARTING,
-            Stage::Ready => {
-                let unresponsive = Marks::UNRESPONSIVE.when(self.unresponsive);
-                Marks::PRESENT | Marks::READY | unresponsive
-            }
-            Stage::Stopping | Stage::Killed { .. } => Marks::PRESENT,
+        let stage = if self.stage == Stage::Ready {
+            Marks::PRESENT | Marks::READY | Marks::UNRESPONSIVE.when(self.unresponsive)
+        } else if self.stage == Stage::Gone {
+            Marks::UNBORN_GONE.when(!self.born)
+        } else {
+            Marks::PRESENT | Marks::STARTING.when(self.stage == Stage::Starting)
         };
         stage
             | Marks::UNBORN.when(!self.born)
