@@ -115,26 +115,25 @@ impl<T> Scheduler<T> {
         }
     }
 
+    /// Hands the next job to this worker.
     #[inline]
     fn assign(&mut self, slot: u32, index: u32, weight: Weight) {
-        self.leave_queue(index);
         let key = self.jobs.key(index);
-        let job = &mut self.jobs[index];
-        job.set_place(Place::Window(slot));
-        let first = !job.set_assigned();
-        let attempt = job.attempts() + 1;
+        let job = &self.jobs[index];
+        let (attempt, has_deadline) = (job.attempts() + 1, job.deadline().is_some());
         let terms = job.terms().unwrap_or(&self.config.defaults);
-        let action = Action::Assign {
+        let bounded = has_deadline || terms.timeout.is_some() || terms.memory_limit.is_some();
+        let priority = terms.priority;
+        self.queue.remove(&mut self.jobs, priority, index);
+        let first = self.jobs[index].goes_to(slot);
+        self.actions.push_back(Action::Assign {
             worker: self.crew.hand(slot, index, weight),
             job: key,
             attempt,
-            bounded: terms.timeout.is_some()
-                || terms.memory_limit.is_some()
-                || job.deadline().is_some(),
+            bounded,
             first,
             prompt: weight.is_long(),
-        };
-        self.actions.push_back(action);
+        });
     }
 
     /// The first job of this window can run from now on.

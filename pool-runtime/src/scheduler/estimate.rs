@@ -47,7 +47,11 @@ impl Estimates {
     /// A job of this function took so long.
     #[inline]
     pub(super) fn learn(&mut self, kind: u16, took: Duration) {
-        let took = u32::try_from(nanos(took)).unwrap_or(u32::MAX);
+        // Few take a second.
+        let took = match took.as_secs() {
+            0 => took.subsec_nanos(),
+            _ => u32::try_from(nanos(took)).unwrap_or(u32::MAX),
+        };
         let kind = usize::from(kind);
         if self.0.len() <= kind {
             self.0.resize(kind + 1, Weight::UNKNOWN);

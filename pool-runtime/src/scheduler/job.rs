@@ -68,7 +68,7 @@ pub(super) struct Job<T> {
     /// It is also when that was, in nanoseconds.
     pub(super) order: u64,
     /// Its neighbours in the queue, in back-off or among the records that are not in use; in a
-    /// window the number of the worker's slot, as both.
+    /// window the next one is the number of the worker's slot.
     link: Link,
     generation: u32,
     /// The number of its function.
@@ -134,7 +134,7 @@ impl<T> Job<T> {
             Place::Window(slot) => (IN_WINDOW, Some(slot)),
         };
         self.state = self.state & !(IN_QUEUE | IN_WINDOW) | bit;
-        self.link = number.map_or(Link::NONE, |slot| Link { previous: slot, next: slot });
+        self.link = number.map_or(Link::NONE, |slot| Link { next: slot, ..Link::NONE });
     }
 
     /// Since when it has waited where it is; before its first attempt, since it came.
@@ -164,11 +164,14 @@ impl<T> Job<T> {
         self.state & ASSIGNED != 0
     }
 
-    /// It is handed to a worker; whether it was before.
-    pub(super) fn set_assigned(&mut self) -> bool {
-        let was_assigned = self.was_assigned();
-        self.state |= ASSIGNED;
-        was_assigned
+    /// It leaves the queue for the window of the worker of this slot; whether that is for the first
+    /// time.
+    #[inline]
+    pub(super) fn goes_to(&mut self, slot: u32) -> bool {
+        let first = !self.was_assigned();
+        self.state = self.state & !IN_QUEUE | IN_WINDOW | ASSIGNED;
+        self.link.next = slot;
+        first
     }
 
     /// How often a death that was nobody's fault moved it from the head of a window.
