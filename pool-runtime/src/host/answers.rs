@@ -1,6 +1,7 @@
 //! [`Core`] hears what workers say of their jobs.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::act::Core;
 use super::after::After;
@@ -8,7 +9,7 @@ use super::cause::Cause;
 use super::link::{Answer, Link, Said};
 use super::news::Around;
 use super::seats::take_due;
-use crate::scheduler::{Event, Reply, WorkerId};
+use crate::scheduler::{Event, JobKey, Reply, WorkerId};
 use crate::stats::Progress;
 use crate::trace::Record;
 use crate::wire::WireFault;
@@ -65,27 +66,23 @@ impl Core {
         if next.is_none() {
             seat.begin_head(None, around, &mut after.wakers, &mut after.trace);
         }
-        let mut cause = Cause::default();
-        let reply = match said {
-            Said::Panicked(_) => Reply::Panicked,
-            _ => Reply::Done,
-        };
-        if !matches!(said, Said::Done(_)) {
-            if let Some(task) = self.scheduler.get(job) {
-                cause.remember(&task.cell, link);
-                // It may be tried again, and then it waits.
-                if reply == Reply::Panicked {
-                    task.cell.set_running(false);
-                }
-            }
-        }
         if is_bloated {
             self.scheduler.take_in(self.now, Event::Bloated { worker });
             self.act(around, &mut Cause::default(), after);
         }
-        cause.said = Some(said);
-        self.scheduler.take_in(self.now, Event::Replied { worker, reply, took });
-        self.act(around, &mut cause, after);
+        match said {
+            Said::Done(output) => {
+                let reply = Reply::Done;
+                self.scheduler.take_in(self.now, Event::Replied { worker, reply, took });
+                if let Some(task) = self.scheduler.poll_replied() {
+                    self.settle(around, task, Ok(output), after);
+                }
+                if self.scheduler.has_actions() {
+                    self.act(around, &mut Cause::default(), after);
+                }
+            }
+            said => self.failed(around, link, job, (said, took), after),
+        }
         // Once this one has ended, and if the next was not taken back meanwhile.
         if let (Some(next), Some(seat)) = (next, self.seats.get(worker)) {
             if seat.window.front() == Some(&next) {
@@ -94,6 +91,33 @@ impl Core {
             }
         }
         Ok(())
+    }
+
+    /// The answer of a job that gave no output.
+    fn failed(
+        &mut self,
+        around: &Around,
+        link: &Arc<Link>,
+        job: JobKey,
+        (said, took): (Said, Duration),
+        after: &mut After,
+    ) {
+        let reply = match said {
+            Said::Panicked(_) => Reply::Panicked,
+            _ => Reply::Done,
+        };
+        let mut cause = Cause::default();
+        if let Some(task) = self.scheduler.get(job) {
+            cause.remember(&task.cell, link);
+            // It may be tried again, and then it waits.
+            if reply == Reply::Panicked {
+                task.cell.set_running(false);
+            }
+        }
+        cause.said = Some(said);
+        let worker = link.worker;
+        self.scheduler.take_in(self.now, Event::Replied { worker, reply, took });
+        self.act(around, &mut cause, after);
     }
 
     /// The job that runs has logged something.

@@ -278,6 +278,7 @@ impl Cell {
     }
 
     /// On whose behalf it has run until now. Under the core's lock only.
+    #[inline]
     pub(super) fn take_sponsor(&self) -> Option<Arc<dyn Any + Send + Sync>> {
         if !self.course.is_sponsored() {
             return None;
@@ -374,6 +375,7 @@ impl Cell {
         self.finish_in(&mut self.slot(), outcome, wakers)
     }
 
+    #[inline]
     fn finish_in(
         &self,
         slot: &mut Slot,

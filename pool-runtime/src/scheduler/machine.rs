@@ -305,6 +305,19 @@ impl<T> Scheduler<T> {
         self.actions.pop_front()
     }
 
+    /// The same if it is to resolve a job by the reply that was just taken in: gives that job.
+    #[must_use]
+    #[inline]
+    pub(crate) fn poll_replied(&mut self) -> Option<T> {
+        let is_reply = |action: &Action<T>| {
+            matches!(action, Action::Resolve { ending: Ending::Replied, .. })
+        };
+        match self.actions.front().is_some_and(is_reply).then(|| self.actions.pop_front())?? {
+            Action::Resolve { job, .. } => Some(job),
+            _ => None,
+        }
+    }
+
     /// When to call [`handle_timeout`](Self::handle_timeout), as of now; `None`: nothing waits
     /// for a moment. Ask again after each drain. May be in the past, never so right after
     /// `handle_timeout`.

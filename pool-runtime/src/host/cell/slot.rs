@@ -138,23 +138,25 @@ impl Leftover {
 }
 
 impl Slot {
+    #[inline]
     pub(super) fn waiting(arguments: Payload, rare: Option<Box<Rare>>) -> Slot {
         match (rare, Small::of(&arguments)) {
             (None, Some(small)) => Slot::Arguments(small),
-            (rare, _) => {
-                let content = Content::Arguments(arguments);
-                Slot::Full(Box::new(Full { content, waker: None, is_bell: false, rare }))
-            }
+            (rare, _) => Slot::full_of(Content::Arguments(arguments), rare),
         }
     }
 
+    #[inline]
     pub(super) fn ended(outcome: Outcome, rare: Option<Box<Rare>>) -> Slot {
         if let (None, Ok(Output { payload, raw })) = (&rare, &outcome) {
             if let Some(small) = Small::of(payload) {
                 return if *raw { Slot::RawOutput(small) } else { Slot::Output(small) };
             }
         }
-        let content = Content::Outcome(outcome);
+        Slot::full_of(Content::Outcome(outcome), rare)
+    }
+
+    fn full_of(content: Content, rare: Option<Box<Rare>>) -> Slot {
         Slot::Full(Box::new(Full { content, waker: None, is_bell: false, rare }))
     }
 
@@ -212,7 +214,7 @@ impl Slot {
                 Slot::RawOutput(small) => Content::Outcome(Ok(output(*small, true))),
                 Slot::Taken | Slot::Full(_) => Content::Taken,
             };
-            *self = Slot::Full(Box::new(Full { content, waker: None, is_bell: false, rare: None }));
+            *self = Slot::full_of(content, None);
         }
         match self {
             Slot::Full(full) => full,
@@ -251,16 +253,25 @@ impl Slot {
     }
 
     /// Ends the job, if it has not ended. `Err`: it has.
+    #[inline]
     pub(super) fn finish(
         &mut self,
         outcome: Outcome,
         wakers: &mut Vec<Waker>,
     ) -> Result<Option<Leftover>, Leftover> {
+        if matches!(self, Slot::Arguments(_)) {
+            *self = Slot::ended(outcome, None);
+            return Ok(None);
+        }
+        self.finish_full(outcome, wakers)
+    }
+
+    fn finish_full(
+        &mut self,
+        outcome: Outcome,
+        wakers: &mut Vec<Waker>,
+    ) -> Result<Option<Leftover>, Leftover> {
         let full = match self {
-            Slot::Arguments(_) => {
-                *self = Slot::ended(outcome, None);
-                return Ok(None);
-            }
             Slot::Full(full) if matches!(full.content, Content::Arguments(_)) => full,
             _ => return Err(Leftover::of(outcome)),
         };
