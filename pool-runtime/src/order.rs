@@ -12,6 +12,7 @@ use crate::registry::{Encoded, Job, JobEntry, Known};
 use crate::wire::Payload;
 
 /// What a pool or a queue needs to know of a call; or why it cannot be accepted as it is.
+#[inline]
 pub(crate) fn order_of(parts: CallParts) -> Result<Order, Box<Refused>> {
     match parts {
         CallParts { job: Ok(known), payload: Ok(encoded), options, label } => {
@@ -124,6 +125,7 @@ pub(crate) fn accept_followed<J: Job>(
     }
 }
 
+#[inline]
 fn order_for(host: &Host, parts: CallParts) -> Result<Order, Box<Refused>> {
     let order = order_of(parts)?;
     let size = order.arguments.as_slice().len() as u64;

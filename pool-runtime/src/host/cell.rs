@@ -83,6 +83,7 @@ impl Cell {
         Arc::new(Self::waiting(order, place))
     }
 
+    #[inline]
     fn waiting(order: Order, place: Place) -> Cell {
         let Order { number, label, arguments, raw, options } = order;
         let id = JobId::fresh();
@@ -310,6 +311,7 @@ impl Cell {
     }
 
     /// The arguments, shared with every attempt: one begins. Under the lock of the slot.
+    #[inline]
     pub(super) fn hand_out<R>(&self, take: impl FnOnce(Arguments<'_>) -> R) -> R {
         let mut slot = self.slot();
         if let Some(track) = slot.old_rare().and_then(|rare| rare.track.as_mut()) {
@@ -371,6 +373,7 @@ impl Cell {
     /// Gives the job its outcome, unless it has one. Whoever calls this wakes the wakers and
     /// drops the leftover, outside of any lock.
     #[must_use]
+    #[inline]
     pub(super) fn finish(&self, outcome: Outcome, wakers: &mut Vec<Waker>) -> Option<Leftover> {
         self.finish_in(&mut self.slot(), outcome, wakers)
     }
