@@ -54,6 +54,8 @@ pub(super) struct Desk {
     answered: Option<u64>,
     /// What jobs have logged, in this turn.
     records: usize,
+    /// How many answers came together last.
+    batch: usize,
     /// Who has the reader meanwhile.
     reading: Option<Offload<FrameReader<ToHost>>>,
     /// Who writes meanwhile.
@@ -122,6 +124,7 @@ impl Desk {
             pokes: Pokes::default(),
             answered: None,
             records: 0,
+            batch: 0,
             reading: None,
             writing: None,
             is_alone: false,
@@ -238,8 +241,10 @@ impl Desk {
 
     /// Books what was read. False if the worker is at fault.
     fn book(&mut self, host: &Host, link: &Arc<Link>) -> bool {
-        let mut answers = Vec::new();
+        // As many as last time, most likely.
+        let mut answers = Vec::with_capacity(self.batch);
         let fault = self.parse(host, link, &mut answers).err();
+        self.batch = answers.len();
         if !answers.is_empty() {
             // What a job has printed before it answered comes before its end.
             let ends = answers.iter().any(|answer| answer.said.ends_job());

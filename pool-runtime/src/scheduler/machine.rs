@@ -309,9 +309,8 @@ impl<T> Scheduler<T> {
     #[must_use]
     #[inline]
     pub(crate) fn poll_replied(&mut self) -> Option<T> {
-        let is_reply = |action: &Action<T>| {
-            matches!(action, Action::Resolve { ending: Ending::Replied, .. })
-        };
+        let is_reply =
+            |action: &Action<T>| matches!(action, Action::Resolve { ending: Ending::Replied, .. });
         match self.actions.front().is_some_and(is_reply).then(|| self.actions.pop_front())?? {
             Action::Resolve { job, .. } => Some(job),
             _ => None,

@@ -1,4 +1,8 @@
 //! Many no-ops in flight: hand all of them over, then wait for all of them, a handle each.
+//!
+//! Streams take part twice. With as many in flight as the others they are held against handles that
+//! are awaited: a mapped no-op has to cost less. As they are by default, few jobs ahead, they show
+//! what a turn costs that is shared by few.
 
 use std::cell::RefCell;
 use std::time::Instant;
@@ -37,7 +41,7 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
     let none = |_| nothing();
     let zeros = || std::iter::repeat_n(0, JOBS);
     let pids = usage::pids(&pool);
-    let used: [Used<'_>; 5] = std::array::from_fn(|_| Used::by(&pids));
+    let used: [Used<'_>; 7] = std::array::from_fn(|_| Used::by(&pids));
 
     let mut processes = Contestant::new("procspawn, 100 at a time", || {
         rate(PROCSPAWN_JOBS, || {
@@ -58,15 +62,23 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
             used[2].rate(|| hands::all_blocking(&tokio, zeros(), none))
         })
         .goal(goals.1),
-        Contestant::new("pool: map", || used[3].rate(|| take_all(pool.map(calls())))),
-        Contestant::new("pool: map, unordered", || {
-            used[4].rate(|| take_all(pool.map(calls()).unordered()))
+        Contestant::new("pool: map, all in flight", || {
+            used[3].rate(|| take_all(pool.map(calls()).max_in_flight(JOBS)))
+        }),
+        Contestant::new("pool: map, unordered, all in flight", || {
+            used[4].rate(|| take_all(pool.map(calls()).unordered().max_in_flight(JOBS)))
+        }),
+        Contestant::new("pool: map, 16 a worker", || {
+            used[5].rate(|| take_all(pool.map(calls())))
+        }),
+        Contestant::new("pool: map, unordered, 16 a worker", || {
+            used[6].rate(|| take_all(pool.map(calls()).unordered()))
         }),
         processes,
     ];
     contest::run(WARM_UP, bench.rounds, &mut contestants);
     bench.report.take(work, "thousand a second", &contestants);
-    let [awaited, _, _, mapped, unordered, _] = &contestants[..] else { return };
+    let [awaited, _, _, mapped, unordered, ..] = &contestants[..] else { return };
     for mapped in [mapped, unordered] {
         let beside = ratios(&mapped.rounds, &awaited.rounds);
         let name = mapped.name.trim_start_matches("pool: ");
@@ -77,7 +89,7 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
     drop(contestants);
     let mut costs: Vec<_> =
         names.into_iter().zip(used).map(|(name, used)| used.contestant(name)).collect();
-    for cost in &mut costs[3..] {
+    for cost in &mut costs[3..5] {
         cost.goal = Some(AtLeast(1.0));
     }
     bench.report.take(&format!("{work}: CPU"), "µs of CPU a job", &costs);
