@@ -23,12 +23,12 @@ struct Pile {
 impl Inbox {
     /// Whether nothing lies in it. After a fence it sees what was put there before.
     pub(super) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::SeqCst) == 0
+        self.len.load(Ordering::Acquire) == 0
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.len.load(Ordering::SeqCst)
+        self.len.load(Ordering::Acquire)
     }
 
     /// How many jobs lie in it.
@@ -42,7 +42,7 @@ impl Inbox {
         let mut pile = self.pile();
         pile.jobs += u64::from(is_job(&news));
         pile.news.push_back(news);
-        self.len.store(pile.news.len(), Ordering::SeqCst);
+        self.len.store(pile.news.len(), Ordering::Release);
         pile.news.len() == 1
     }
 
@@ -58,7 +58,7 @@ impl Inbox {
             pile.jobs -= pile.news.iter().take(count).filter(|news| is_job(news)).count() as u64;
             to.extend(pile.news.drain(..count));
         }
-        self.len.store(pile.news.len(), Ordering::SeqCst);
+        self.len.store(pile.news.len(), Ordering::Release);
         count
     }
 

@@ -103,7 +103,7 @@ impl Host {
 
     fn submit_behind(&self, news: News) {
         let is_first = if self.flaw == Flaw::FirstBeforePost {
-            let was_empty = self.mail.load(Ordering::SeqCst) == 0;
+            let was_empty = self.mail.load(Ordering::Acquire) == 0;
             self.post(news);
             was_empty
         } else {
@@ -143,7 +143,7 @@ impl Host {
                 self.is_due_soon.store(false, Ordering::SeqCst);
             }
             self.leave(inner);
-            if self.mail.load(Ordering::SeqCst) == 0 {
+            if self.mail.load(Ordering::Acquire) == 0 {
                 break;
             }
             if grant == 0 {
@@ -164,14 +164,14 @@ impl Host {
         loop {
             grant = self.drain(&inner, grant);
             match news.take() {
-                Some(news) if grant > 0 || self.mail.load(Ordering::SeqCst) == 0 => {
+                Some(news) if grant > 0 || self.mail.load(Ordering::Acquire) == 0 => {
                     self.feed(&inner, news);
                 }
                 Some(news) => _ = self.post(news),
                 None => {}
             }
             self.leave(inner);
-            if self.flaw == Flaw::NoLookAfterUnlock || self.mail.load(Ordering::SeqCst) == 0 {
+            if self.flaw == Flaw::NoLookAfterUnlock || self.mail.load(Ordering::Acquire) == 0 {
                 return;
             }
             if self.rest {
@@ -196,7 +196,7 @@ impl Host {
 
     fn catch_up(&self) {
         self.fence_unless(Flaw::NoFenceAfterUnlock);
-        if self.mail.load(Ordering::SeqCst) == 0 || self.driver_waiting.load(Ordering::SeqCst) {
+        if self.mail.load(Ordering::Acquire) == 0 || self.driver_waiting.load(Ordering::SeqCst) {
             return;
         }
         if let Some(inner) = self.try_lock() {
@@ -210,11 +210,11 @@ impl Host {
     }
 
     fn drain(&self, inner: &Inner<'_>, mut grant: usize) -> usize {
-        while grant > 0 && self.mail.load(Ordering::SeqCst) > 0 {
+        while grant > 0 && self.mail.load(Ordering::Acquire) > 0 {
             let mut inbox = self.inbox.lock().unwrap();
             let count = inbox.len().min(grant);
             let opened: Vec<News> = inbox.drain(..count).collect();
-            self.mail.store(inbox.len(), Ordering::SeqCst);
+            self.mail.store(inbox.len(), Ordering::Release);
             drop(inbox);
             opened.into_iter().for_each(|news| self.feed(inner, news));
             grant -= count;
@@ -229,7 +229,7 @@ impl Host {
     fn post(&self, news: News) -> bool {
         let mut inbox = self.inbox.lock().unwrap();
         inbox.push_back(news);
-        self.mail.store(inbox.len(), Ordering::SeqCst);
+        self.mail.store(inbox.len(), Ordering::Release);
         inbox.len() == 1
     }
 
