@@ -95,23 +95,29 @@ impl Histogram {
     /// Counts one thing that took so many nanoseconds.
     #[inline]
     pub(crate) fn record(&mut self, nanos: u64) {
-        let index = index_of((nanos >> STEP).min(TOP));
+        let index = index_of(nanos >> STEP);
         match self.buckets.get_mut(index) {
             Some(bucket) => *bucket += 1,
-            None => self.begin(nanos, index),
+            None => self.count_beyond(nanos),
         }
         self.count += 1;
         self.sum += u128::from(nanos);
-        self.least = self.least.min(nanos);
-        self.most = self.most.max(nanos);
+        if nanos < self.least {
+            self.least = nanos;
+        }
+        if nanos > self.most {
+            self.most = nanos;
+        }
     }
 
-    /// The first that is counted.
+    /// The first that is counted, or one for which there is no bucket of its own.
     #[cold]
-    fn begin(&mut self, nanos: u64, index: usize) {
-        self.buckets = vec![0; BUCKETS];
-        self.buckets[index] = 1;
-        self.least = nanos;
+    fn count_beyond(&mut self, nanos: u64) {
+        if self.buckets.is_empty() {
+            self.buckets = vec![0; BUCKETS];
+            self.least = nanos;
+        }
+        self.buckets[index_of((nanos >> STEP).min(TOP))] += 1;
     }
 }
 
