@@ -67,7 +67,7 @@ impl<T> Scheduler<T> {
             if share == 0 {
                 share = self.queue.len().div_ceil(self.config.workers as usize);
             }
-            let had = self.crew[slot].window.len();
+            let before = self.crew[slot].window.len();
             for left in (0..share.min(places)).rev() {
                 self.assign(slot, index, weight);
                 next = self.next_in_time(now);
@@ -78,10 +78,10 @@ impl<T> Scheduler<T> {
                     _ => break,
                 }
             }
-            if had == 0 {
+            if before == 0 {
                 self.head_began(now, slot);
             }
-            if had < 2 && self.crew[slot].window.len() > 1 {
+            if before < 2 && self.crew[slot].window.len() > 1 {
                 self.arm_tick(now);
             }
             self.crew.settle(slot, now);

@@ -147,8 +147,9 @@ impl Crew {
         self.gone.first()
     }
 
-    /// Who gets a job of this weight, and how many jobs besides that are light enough: an idle worker,
-    /// else, of those who take it, the one who was served longest ago.
+    /// Who gets a job of this weight, and for how many jobs there are places: an idle worker, else, of
+    /// those who take it, the one who was served longest ago.
+    #[inline]
     pub(super) fn who_takes(&mut self, weight: Weight, now: Time) -> Option<(u32, usize)> {
         if let Some(slot) = self.idle.first() {
             return Some((slot, self[slot].places(&self.limits).max(1)));
@@ -210,7 +211,7 @@ impl Crew {
     /// Whether one more job of this weight keeps a window that holds some within the horizon.
     #[inline]
     pub(super) fn has_room(&self, slot: u32, weight: Weight) -> bool {
-        self[slot].window.takes(weight, self.limits.horizon)
+        self[slot].window.has_room(weight, self.limits.horizon)
     }
 
     /// Who has been idle for the longest time.

@@ -75,7 +75,13 @@ impl Window {
     /// Whether one more job of this weight keeps all of it within so many nanoseconds.
     #[inline]
     pub(super) fn takes(&self, weight: Weight, horizon: u64) -> bool {
-        self.is_empty() || self.load + weight.nanos() <= horizon
+        self.is_empty() || self.has_room(weight, horizon)
+    }
+
+    /// The same if it holds some.
+    #[inline]
+    pub(super) fn has_room(&self, weight: Weight, horizon: u64) -> bool {
+        self.load + weight.nanos() <= horizon
     }
 
     #[cfg(test)]
