@@ -39,7 +39,7 @@ pub enum PoolEvent {
         /// How it ended.
         exit: WorkerExit,
     },
-    /// The pool has accepted a job.
+    /// The pool has accepted a job: up to a millisecond ago, where others wait before it.
     JobQueued {
         /// The job's id, the same as its handle's.
         id: JobId,

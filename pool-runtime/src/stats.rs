@@ -96,7 +96,8 @@ pub struct Stats {
     pub restarts: u64,
     /// How long jobs waited for their first run: from the moment at which the pool accepted the job
     /// (or took it from a [`JobQueue`](crate::JobQueue)) to the moment at which it could run in a
-    /// worker. One entry for each job that came so far.
+    /// worker. One entry for each job that came so far. Behind others that wait, jobs are taken in
+    /// many at a time, so up to a millisecond of their wait may be missing.
     pub wait: Histogram,
     /// How long attempts took: from the moment at which the attempt could run in its worker to its
     /// end, however that came. One entry for each attempt that has ended, so there are as many as
