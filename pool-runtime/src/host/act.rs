@@ -152,16 +152,21 @@ impl Core {
     /// Writes what was put into out-buffers: once for all that was fed. A submitter leaves it until
     /// it is worth a write, or a worker needs it; the driver leaves nothing.
     pub(super) fn flush(&mut self, is_driver: bool, after: &mut After) {
-        if is_driver {
-            self.unflushed.drain(..).for_each(|link| link.flush());
-        } else {
-            let (seats, now) = (&self.seats, self.now);
-            self.unflushed.retain(|link| {
-                let is_due = link.is_due(seats.awaited(link.worker), now);
-                after.writes.extend(is_due.then(|| link.clone()));
-                !is_due
+        let (seats, now) = (&mut self.seats, self.now);
+        self.unflushed.retain(|link| {
+            let seat = seats.get(link.worker);
+            let awaited = seat.and_then(|seat| {
+                seat.hand_over();
+                seat.window.front().map(|&(seq, _)| seq)
             });
-        }
+            if is_driver {
+                link.flush();
+                return false;
+            }
+            let is_due = link.is_due(awaited, now);
+            after.writes.extend(is_due.then(|| link.clone()));
+            !is_due
+        });
     }
 
     pub(super) fn submit(&mut self, around: &Around, task: Task, after: &mut After) {
@@ -253,8 +258,11 @@ impl Core {
                     }
                 }
                 Action::Stop { worker } => {
-                    if let Some(link) = self.seats.get(worker).and_then(|s| s.live_link()) {
-                        link.stop();
+                    if let Some(seat) = self.seats.get(worker) {
+                        seat.hand_over();
+                        if let Some(link) = seat.live_link() {
+                            link.stop();
+                        }
                     }
                 }
                 Action::Kill { worker } => {
@@ -315,7 +323,10 @@ impl Core {
             }
         }
         let prelude = Prelude { id: cell.id(), attempt, remaining };
-        cell.hand_out(|arguments| link.run(cell.number, cell.is_raw(), prompt, prelude, arguments));
+        cell.hand_out(|arguments| {
+            let (number, raw) = (cell.number, cell.is_raw());
+            link.run(&mut seat.frames, number, raw, prompt, prelude, arguments);
+        });
         if !self.unflushed.iter().any(|other| Arc::ptr_eq(other, link)) {
             self.unflushed.push(link.clone());
         }
@@ -332,6 +343,7 @@ impl Core {
     /// Takes back what is not claimed; how many jobs stay.
     fn recall(&mut self, worker: WorkerId) -> usize {
         let Some(seat) = self.seats.get(worker) else { return 0 };
+        seat.hand_over();
         let Some(link) = &seat.link else { return 0 };
         let first = link.recall();
         self.recalled.push(link.clone());

@@ -15,7 +15,7 @@ use super::body::Body;
 use super::capture::Journal;
 use super::cell::{Arguments, Output};
 use super::limits::Limits;
-use super::out::Out;
+use super::out::{Out, SMALL};
 use crate::error::{JobErrorKind, PanicInfo};
 use crate::os::HostEnd;
 use crate::recorder::Recorder;
@@ -135,11 +135,12 @@ impl Link {
         }
     }
 
-    /// Puts one job into the out-buffer, to be [flushed](Self::flush); its seq is the count of those
-    /// that were sent before. Under the core's lock.
+    /// Puts one job behind `frames`, to be [handed over](Self::hand_over) with them; its seq is the
+    /// count of those that were sent before. Under the core's lock.
     /// `prompt`: the worker writes all replies before it begins.
     pub(super) fn run(
         &self,
+        frames: &mut Vec<u8>,
         job: u16,
         raw: bool,
         prompt: bool,
@@ -152,22 +153,36 @@ impl Link {
             self.recorder.want_log_level(level);
         }
         // `max_payload` keeps a body below 4 GiB.
-        let body = arguments.as_slice().len();
+        let body = arguments.as_slice();
         let flags = Flags::CTX.and_if(prompt, Flags::FLUSH).and_if(raw, Flags::RAW);
-        let flags = flags.and_if(body > crate::wire::BIG, Flags::BIG);
-        let len = (PRELUDE_LEN + body) as u32;
+        let flags = flags.and_if(body.len() > crate::wire::BIG, Flags::BIG);
+        let len = (PRELUDE_LEN + body.len()) as u32;
         let header = Header { len, kind: ToWorker::Run, flags, job, seq };
         let mut head = [0; HEADER_LEN + PRELUDE_LEN];
         head[..HEADER_LEN].copy_from_slice(&header.encode());
         head[HEADER_LEN..].copy_from_slice(&prelude.encode());
-        self.out().push(&head, arguments, seq + 1);
+        if body.len() <= SMALL {
+            frames.extend_from_slice(&head);
+            frames.extend_from_slice(body);
+        } else {
+            let mut out = self.out();
+            out.append(frames, seq);
+            out.push_large(&head, arguments.share(), seq + 1);
+        }
+    }
+
+    /// Puts all `frames` into the out-buffer, to be [flushed](Self::flush). Under the core's lock.
+    pub(super) fn hand_over(&self, frames: &mut Vec<u8>) {
+        if !frames.is_empty() {
+            self.out().append(frames, self.sent());
+        }
     }
 
     /// Tells the worker to exit.
     pub(super) fn stop(&self) {
         let kind = ToWorker::Shutdown;
         let header = Header { len: 0, kind, flags: Flags::NONE, job: 0, seq: 0 };
-        self.out().push(&header.encode(), Arguments::Few(&[]), self.sent());
+        self.out().append(&mut header.encode().to_vec(), self.sent());
         self.flush();
     }
 

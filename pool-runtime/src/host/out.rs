@@ -7,12 +7,11 @@
 use std::collections::VecDeque;
 use std::io::IoSlice;
 
-use super::cell::Arguments;
 use crate::scheduler::Time;
 use crate::wire::Payload;
 
 /// Payloads up to this length are copied.
-const SMALL: usize = 4 * 1024;
+pub(super) const SMALL: usize = 4 * 1024;
 /// Small frames in one piece, in bytes, before one more.
 const PIECE: usize = 64 * 1024;
 /// Parts of one write.
@@ -74,36 +73,37 @@ impl Out {
         self.next
     }
 
-    /// Appends a frame, unless nothing is taken any more. `next`: the seq behind it.
-    pub(super) fn push<const N: usize>(
-        &mut self,
-        head: &[u8; N],
-        arguments: Arguments<'_>,
-        next: u64,
-    ) {
-        if self.is_closed {
+    /// Appends small frames, unless nothing is taken any more, and leaves an empty list. `next`: the
+    /// seq behind the last of them.
+    pub(super) fn append(&mut self, frames: &mut Vec<u8>, next: u64) {
+        if frames.is_empty() {
             return;
         }
-        let body = arguments.as_slice();
-        self.len += head.len() + body.len();
-        if body.len() > SMALL {
-            let (bytes, body) = (head.to_vec(), Some(arguments.share()));
-            return self.pieces.push_back(Piece { bytes, body, written: 0, next });
+        if self.is_closed {
+            return frames.clear();
         }
+        self.len += frames.len();
         let has_room = |piece: &&mut Piece| piece.body.is_none() && piece.bytes.len() < PIECE;
         match self.pieces.back_mut().filter(has_room) {
             Some(piece) => {
-                piece.bytes.extend_from_slice(head);
-                piece.bytes.extend_from_slice(body);
+                piece.bytes.append(frames);
                 piece.next = next;
             }
             None => {
-                let mut bytes = std::mem::take(&mut self.spare);
-                bytes.extend_from_slice(head);
-                bytes.extend_from_slice(body);
+                let bytes = std::mem::replace(frames, std::mem::take(&mut self.spare));
                 self.pieces.push_back(Piece { bytes, body: None, written: 0, next });
             }
         }
+    }
+
+    /// Appends a large frame, in the same way.
+    pub(super) fn push_large(&mut self, head: &[u8], body: Payload, next: u64) {
+        if self.is_closed {
+            return;
+        }
+        self.len += head.len() + body.as_slice().len();
+        let (bytes, body) = (head.to_vec(), Some(body));
+        self.pieces.push_back(Piece { bytes, body, written: 0, next });
     }
 
     /// Lines up the first pieces for one write of at most `limit` bytes; how many parts they have.
@@ -175,8 +175,12 @@ mod tests {
 
     fn push(out: &mut Out, seq: u64, len: usize) -> Vec<u8> {
         let (head, body) = ([seq as u8; 5], vec![seq as u8 + 100; len]);
-        out.push(&head, Arguments::Few(&body), seq + 1);
-        [&head[..], &body].concat()
+        let frame = [&head[..], &body].concat();
+        match len <= SMALL {
+            true => out.append(&mut frame.clone(), seq + 1),
+            false => out.push_large(&head, Payload::from(body), seq + 1),
+        }
+        frame
     }
 
     #[test]

@@ -25,6 +25,8 @@ pub(super) struct Seat {
     pub(super) link: Option<Arc<Link>>,
     /// Jobs handed over and not answered, in order, with their seq. The scheduler has them.
     pub(super) window: VecDeque<(u64, JobKey)>,
+    /// Frames for it that are not in its link's out-buffer yet.
+    pub(super) frames: Vec<u8>,
     /// Replies to jobs below this seq are booked, whether they have come over the channel or not.
     pub(super) booked: u64,
     /// It was told to die: whatever it says from here on is not heard.
@@ -40,8 +42,8 @@ impl Seats {
 
     /// Makes a place for a new life.
     pub(super) fn launch(&mut self, worker: WorkerId) {
-        let window = VecDeque::new();
-        let seat = Seat { worker, link: None, window, booked: 0, killed: false };
+        let (window, frames) = (VecDeque::new(), Vec::new());
+        let seat = Seat { worker, link: None, window, frames, booked: 0, killed: false };
         if let Some(place) = self.0.get_mut(worker.slot as usize) {
             *place = Some(seat);
         }
@@ -56,12 +58,6 @@ impl Seats {
     pub(super) fn link(&self, worker: WorkerId) -> Option<&Arc<Link>> {
         let seat = self.0.get(worker.slot as usize)?.as_ref();
         seat.filter(|seat| seat.worker == worker)?.link.as_ref()
-    }
-
-    /// The first job of this very life that has no answer.
-    pub(super) fn awaited(&self, worker: WorkerId) -> Option<u64> {
-        let seat = self.0.get(worker.slot as usize)?.as_ref()?;
-        seat.window.front().filter(|_| seat.worker == worker).map(|&(seq, _)| seq)
     }
 
     /// Of workers that have something to do.
@@ -137,6 +133,13 @@ impl Seat {
             self.window.clear();
         }
         link.kill();
+    }
+
+    /// Puts what is to be written into the link's out-buffer.
+    pub(super) fn hand_over(&mut self) {
+        if let Some(link) = &self.link {
+            link.hand_over(&mut self.frames);
+        }
     }
 
     /// The link, unless the worker is on its way out.
