@@ -193,8 +193,14 @@ impl<T> Scheduler<T> {
 
     /// Disarms the timeouts of the head, which is about to leave its window.
     pub(super) fn head_ends(&mut self, slot: u32) {
+        if let Some(index) = self.crew[slot].window.front() {
+            self.disarm_timeouts(slot, index);
+        }
+    }
+
+    #[inline(never)]
+    fn disarm_timeouts(&mut self, slot: u32, index: u32) {
         let worker = &mut self.crew[slot];
-        let Some(index) = worker.window.front() else { return };
         let armed =
             [(worker.timeout_at.take(), Alarm::Timeout), (worker.stall_at.take(), Alarm::Stall)];
         for (at, alarm) in armed {
@@ -213,24 +219,23 @@ impl<T> Scheduler<T> {
     /// The head of the worker's window is answered.
     pub(super) fn replied(&mut self, now: Time, worker: WorkerId, reply: Reply, took: Duration) {
         // Stopping: the window is empty. Killed: it is too late.
-        let Some(slot) = self.crew.find_ready(worker) else { return };
-        if self.crew[slot].has_timeouts() {
-            self.head_ends(slot);
+        let Some(head) = self.crew.answered(worker, now) else { return };
+        let slot = worker.slot;
+        if head.has_timeouts {
+            self.disarm_timeouts(slot, head.index);
         }
-        let Some(head) = self.crew.answered(slot, now) else { return };
         self.run.record(now.nanos_since(head.since));
         if let Some(next) = head.next {
             self.began(now, slot, next);
         }
         self.launches.strikes = 0;
 
-        let job = &mut self.jobs[head.index];
-        job.count_attempt();
-        self.estimates.learn(job.kind, took);
+        let kind = self.jobs[head.index].kind;
         match reply {
-            Reply::Done => self.resolve(head.index, Ending::Replied),
+            Reply::Done => self.resolve(head.index, 1, Ending::Replied),
             Reply::Panicked => self.panicked(now, head.index),
         }
+        self.estimates.learn(kind, took);
 
         let worker = &mut self.crew[slot];
         if worker.claimed > 0 {
@@ -248,6 +253,7 @@ impl<T> Scheduler<T> {
     }
 
     fn panicked(&mut self, now: Time, index: u32) {
+        self.jobs[index].count_attempt();
         let given_up = self.jobs[index].doom.is_some_and(|doom| doom > Doom::Memory);
         let again = !given_up && self.terms(index).retry.on_panic;
         self.failed(now, index, again, Ending::Replied);
@@ -428,17 +434,17 @@ impl<T> Scheduler<T> {
     /// The end of a job that has left wherever it was.
     #[inline(never)]
     pub(super) fn end(&mut self, index: u32, ending: Ending) {
-        self.resolve(index, ending);
+        self.resolve(index, 0, ending);
     }
 
-    /// The same where it is done for each job.
+    /// The same, with so many attempts that end by it, where it is done for each job.
     #[inline(always)]
-    fn resolve(&mut self, index: u32, ending: Ending) {
+    fn resolve(&mut self, index: u32, attempts: u32, ending: Ending) {
         let Some(job) = self.jobs.remove(index) else { return };
         self.actions.push_back(Action::Resolve {
             job: job.payload,
             ending,
-            attempts: job.attempts,
+            attempts: job.attempts.saturating_add(attempts),
             unassigned: !job.was_assigned,
         });
         if let Some((at, _)) = job.rare.and_then(|rare| rare.deadline) {

@@ -42,6 +42,8 @@ pub(super) struct Answered {
     pub(super) index: u32,
     /// When it became the head.
     pub(super) since: Time,
+    /// A timer of it is armed.
+    pub(super) has_timeouts: bool,
     /// The head in its place.
     pub(super) next: Option<u32>,
 }
@@ -108,14 +110,6 @@ impl Crew {
     pub(super) fn find(&self, worker: WorkerId) -> Option<u32> {
         let known = &self.members.get(worker.slot as usize)?.worker;
         (known.stage != Stage::Gone && known.generation == worker.generation).then_some(worker.slot)
-    }
-
-    /// The same of one that runs what it is given.
-    #[inline]
-    pub(super) fn find_ready(&self, worker: WorkerId) -> Option<u32> {
-        let known = &self.members.get(worker.slot as usize)?.worker;
-        let is_ready = (known.stage == Stage::Ready) & (known.generation == worker.generation);
-        is_ready.then_some(worker.slot)
     }
 
     pub(super) fn sums(&self) -> &Sums {
@@ -248,26 +242,35 @@ impl Crew {
         Some(slot)
     }
 
-    /// The head of the window is answered and leaves, and the next one can run from now on. The
-    /// worker has changed: it is to be settled before the next decision.
+    /// A worker that runs what it is given has answered the head of its window: that leaves, and the
+    /// next one can run from now on. The worker has changed: it is to be settled before the next
+    /// decision.
     #[inline]
-    pub(super) fn answered(&mut self, slot: u32, now: Time) -> Option<Answered> {
-        let Member { worker, timer, changed, .. } = &mut self.members[slot as usize];
+    pub(super) fn answered(&mut self, id: WorkerId, now: Time) -> Option<Answered> {
+        let Member { worker, timer, changed, .. } = self.members.get_mut(id.slot as usize)?;
+        if (worker.stage != Stage::Ready) | (worker.generation != id.generation) {
+            return None;
+        }
         let index = worker.window.pop_front()?;
         let next = worker.window.front();
-        let since = worker.head_since;
+        let head = Answered {
+            index,
+            since: worker.head_since,
+            has_timeouts: worker.timeout_at.is_some() || worker.stall_at.is_some(),
+            next,
+        };
         if next.is_some() {
             worker.head_since = now;
         }
         worker.answered();
         let is_armed = timer.is_some() && !worker.recalling;
         if !std::mem::replace(changed, true) {
-            self.changed.push(slot);
+            self.changed.push(id.slot);
         }
         if is_armed {
-            self.set_timer(slot, None);
+            self.set_timer(id.slot, None);
         }
-        Some(Answered { index, since, next })
+        Some(head)
     }
 
     /// One of those that have changed.

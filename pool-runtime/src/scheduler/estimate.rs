@@ -22,6 +22,19 @@ impl Weight {
         u64::from(self.0)
     }
 
+    /// One more job took so many nanoseconds.
+    #[inline]
+    fn follow(&mut self, took: u32) {
+        self.0 = match self.0 {
+            u32::MAX => took.min(u32::MAX - 1),
+            // The constant lets it leave zero.
+            known if took > known => {
+                known.saturating_add(known / 4).saturating_add(16).min(u32::MAX - 1)
+            }
+            known => known - known / 16,
+        };
+    }
+
     /// Whoever waits for a reply that was held back must not wait for such a job as well. What is
     /// not known is long.
     #[inline]
@@ -53,18 +66,13 @@ impl Estimates {
             _ => u32::try_from(nanos(took)).unwrap_or(u32::MAX),
         };
         let kind = usize::from(kind);
-        if self.0.len() <= kind {
-            self.0.resize(kind + 1, Weight::UNKNOWN);
-        }
-        let Weight(known) = self.0[kind];
-        self.0[kind] = Weight(match known {
-            u32::MAX => took.min(u32::MAX - 1),
-            // The constant lets it leave zero.
-            known if took > known => {
-                known.saturating_add(known / 4).saturating_add(16).min(u32::MAX - 1)
+        match self.0.get_mut(kind) {
+            Some(weight) => weight.follow(took),
+            None => {
+                self.0.resize(kind + 1, Weight::UNKNOWN);
+                self.0[kind].follow(took);
             }
-            known => known - known / 16,
-        });
+        }
     }
 }
 

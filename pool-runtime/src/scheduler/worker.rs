@@ -115,11 +115,6 @@ impl Worker {
         self.overdue = false;
     }
 
-    /// A timer of the head of its window is armed.
-    pub(super) fn has_timeouts(&self) -> bool {
-        self.timeout_at.is_some() || self.stall_at.is_some()
-    }
-
     /// Jobs lie behind its head, and may come back.
     pub(super) fn is_crowded(&self) -> bool {
         self.is_unverified() && self.window.len() > 1
