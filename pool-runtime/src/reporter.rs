@@ -51,10 +51,16 @@ impl Reporter {
     }
 
     /// What job `seq`, which is over, has said last. From here on it says nothing.
+    #[inline]
     pub(crate) fn conclude(&self, recorder: &Recorder, seq: u64) -> Option<Progress> {
-        if self.last.load(Ordering::Acquire) != seq + 1 {
-            return None;
+        match self.last.load(Ordering::Acquire) == seq + 1 {
+            true => self.bar(recorder, seq),
+            false => None,
         }
+    }
+
+    #[cold]
+    fn bar(&self, recorder: &Recorder, seq: u64) -> Option<Progress> {
         let mut barred = self.barred();
         *barred = seq + 1;
         let last = recorder.reported().filter(|reported| reported.seq == seq);

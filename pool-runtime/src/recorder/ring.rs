@@ -37,6 +37,15 @@ fn word_of<M: Memory>(at: u64) -> usize {
     (at % M::LEN) as usize / WORD
 }
 
+/// At most eight bytes, and zeroes behind them.
+#[inline]
+fn word(bytes: &[u8]) -> u64 {
+    match bytes.first_chunk() {
+        Some(whole) => u64::from_le_bytes(*whole),
+        None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
+    }
+}
+
 /// Worker: writes a frame at offset `at`, which is where the last one ended: a head of whole words,
 /// and a body that is filled up to whole words with zeroes.
 pub(super) fn put<M: Memory>(memory: &M, at: u64, head: &[u8], body: &[u8]) {
@@ -47,10 +56,7 @@ pub(super) fn put<M: Memory>(memory: &M, at: u64, head: &[u8], body: &[u8]) {
     memory.fence(Ordering::Release);
     let mut at = at;
     let mut write = |bytes: &[u8]| {
-        let mut word = [0; WORD];
-        word[..bytes.len()].copy_from_slice(bytes);
-        let place = Place::Ring(word_of::<M>(at));
-        memory.store(place, u64::from_le_bytes(word), Ordering::Relaxed);
+        memory.store(Place::Ring(word_of::<M>(at)), word(bytes), Ordering::Relaxed);
         at += WORD as u64;
     };
     head.chunks_exact(WORD).for_each(&mut write);

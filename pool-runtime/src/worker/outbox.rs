@@ -208,6 +208,7 @@ impl Outbox {
     }
 
     /// The job is over: writes what it has said last of its progress, if anything.
+    #[inline]
     pub(super) fn conclude(&self, seq: u64) -> Result<(), Farewell> {
         match self.watch.reporter.conclude(&self.watch.recorder, seq) {
             Some(last) => self.send(ToHost::Progress, Flags::NONE, seq, 0, &last.encode()),
