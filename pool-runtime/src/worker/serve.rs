@@ -207,12 +207,13 @@ impl Worker {
         };
         self.follow_host();
         self.outbox.begin(header.seq);
-        let running = Running::begin(about, &self.watch);
-        let arguments = Encoded { bytes: body.into(), raw: header.flags.has(Flags::RAW) };
-        let (runtime, states) = (&self.runtime, &self.states);
-        let mut scene = Scene { job, arguments, running, runtime, states };
-        let outcome: Outcome = panic::catch(|| (job.run)(&mut scene));
-        drop(scene);
+        let outcome = {
+            let running = Running::begin(about, &self.watch);
+            let (runtime, states) = (&self.runtime, &self.states);
+            let raw = header.flags.has(Flags::RAW);
+            let mut scene = Scene { job, arguments: body, raw, running, runtime, states };
+            panic::catch(|| (job.run)(&mut scene))
+        };
         // A line without its end would be lost if this process is killed later on. A thread is not
         // killed, and somebody else in the program may hold stdout until this very job has ended.
         if !self.watch.is_of_thread() {
@@ -271,7 +272,9 @@ impl Worker {
 /// What a job's shim sees of this worker.
 struct Scene<'a> {
     job: &'static JobEntry,
-    arguments: Encoded,
+    /// Until they are taken.
+    arguments: FrameBody<'a>,
+    raw: bool,
     running: Running,
     runtime: &'a OnceCell<Runtime>,
     states: &'a StateStore,
@@ -279,7 +282,11 @@ struct Scene<'a> {
 
 impl Stage for Scene<'_> {
     fn take_arguments(&mut self) -> Encoded {
-        std::mem::take(&mut self.arguments)
+        let body = match &mut self.arguments {
+            FrameBody::Lies(bytes) => FrameBody::Lies(bytes),
+            whole => std::mem::replace(whole, FrameBody::Lies(&[])),
+        };
+        Encoded { bytes: body.into(), raw: self.raw }
     }
 
     fn context(&self) -> &dyn Any {
