@@ -19,7 +19,13 @@ use crate::recorder::{Recorder, Report};
 use crate::reporter::Reporter;
 
 thread_local! {
-    static CURRENT: RefCell<Current> = const { RefCell::new(Current::NONE) };
+    /// The job that runs on this thread, if one does.
+    static ABOUT: Cell<Option<About>> = const { Cell::new(None) };
+    /// Somebody has asked for its context.
+    static IS_MADE: Cell<bool> = const { Cell::new(false) };
+    static KEPT: RefCell<Kept> = const { RefCell::new(Kept { watch: None, context: None }) };
+    /// Which watch is kept: for a look that costs nothing.
+    static WATCH: Cell<*const CancelWatch> = const { Cell::new(std::ptr::null()) };
     static IS_WORKER: Cell<bool> = const { Cell::new(false) };
 }
 
@@ -61,7 +67,7 @@ struct Inner {
 }
 
 /// What a job is told of itself.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct About {
     pub(crate) id: JobId,
     pub(crate) name: &'static str,
@@ -85,8 +91,8 @@ impl JobContext {
     /// function; `None` outside of a job and on threads that a job started.
     pub fn current() -> Option<JobContext> {
         // Whoever asks while it is made (the program's own allocator) is told that there is none.
-        let made = |current: &RefCell<Current>| current.try_borrow_mut().ok()?.context();
-        CURRENT.try_with(made).ok().flatten()
+        let made = |kept: &RefCell<Kept>| kept.try_borrow_mut().ok()?.context();
+        KEPT.try_with(made).ok().flatten()
     }
 
     /// The job's id, the same as its handle's.
@@ -341,31 +347,25 @@ impl JobContext {
     }
 }
 
-/// The job that runs on this thread. Most jobs never ask for their context: it is made for the
-/// first who does.
-struct Current {
-    /// `None`: no job runs.
-    about: Option<About>,
+/// What a thread keeps for the contexts of its jobs. Most jobs never ask for theirs: it is made for
+/// the first who does.
+struct Kept {
     /// The worker's.
     watch: Option<Arc<CancelWatch>>,
-    /// The job's own if it `is_made`, else one of an earlier job, in whose place it will be.
+    /// The running job's if it `IS_MADE`, else one of an earlier job, in whose place it will be.
     context: Option<JobContext>,
-    is_made: bool,
 }
 
-impl Current {
-    const NONE: Current = Current { about: None, watch: None, context: None, is_made: false };
-
+impl Kept {
     fn context(&mut self) -> Option<JobContext> {
-        let about = self.about.as_ref()?;
-        if !self.is_made {
-            let ended = AtomicBool::new(false);
-            let new = Inner { about: about.clone(), ended, watch: self.watch.clone() };
+        let about = ABOUT.get()?;
+        if !IS_MADE.get() {
+            let new = Inner { about, ended: AtomicBool::new(false), watch: self.watch.clone() };
             self.context = Some(match self.context.take() {
                 Some(spare) => spare.renew(new),
                 None => JobContext(Arc::new(new)),
             });
-            self.is_made = true;
+            IS_MADE.set(true);
         }
         self.context.clone()
     }
@@ -378,34 +378,33 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    #[inline]
     pub(crate) fn begin(about: About, watch: &Arc<CancelWatch>) -> Running {
-        CURRENT.with_borrow_mut(|current| {
-            debug_assert!(current.about.is_none(), "a job within a job");
-            if !current.watch.as_ref().is_some_and(|known| Arc::ptr_eq(known, watch)) {
-                current.watch = Some(watch.clone());
-            }
-            current.about = Some(about);
-        });
+        if WATCH.get() != Arc::as_ptr(watch) {
+            KEPT.with_borrow_mut(|kept| kept.watch = Some(watch.clone()));
+            WATCH.set(Arc::as_ptr(watch));
+        }
+        ABOUT.set(Some(about));
         Running { context: OnceCell::new() }
     }
 
     pub(crate) fn context(&self) -> &JobContext {
         self.context.get_or_init(|| {
-            let made = CURRENT.with_borrow_mut(Current::context);
+            let made = KEPT.with_borrow_mut(Kept::context);
             made.expect("a job runs from `begin` to the end of this")
         })
     }
 }
 
 impl Drop for Running {
+    #[inline]
     fn drop(&mut self) {
-        let made = CURRENT.with_borrow_mut(|current| {
-            current.about = None;
-            std::mem::take(&mut current.is_made).then(|| current.context.clone()).flatten()
-        });
+        ABOUT.set(None);
         // Without it nobody waits for the end of this job.
-        if let Some(context) = made {
-            context.end();
+        if IS_MADE.take() {
+            if let Some(context) = KEPT.with_borrow(|kept| kept.context.clone()) {
+                context.end();
+            }
         }
     }
 }
