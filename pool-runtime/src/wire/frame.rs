@@ -167,22 +167,30 @@ impl<K: Kind> Header<K> {
     /// Checks everything that can be said of a header by itself.
     #[inline]
     pub(crate) fn decode(bytes: &[u8; HEADER_LEN], limit: u64) -> Result<Self, WireFault> {
-        let [l0, l1, l2, l3, kind, flags, j0, j1, seq @ ..] = *bytes;
+        let [_, _, _, _, kind, flags, ..] = *bytes;
         let kind = K::from_byte(kind).ok_or(WireFault::Kind(kind))?;
         let flags = Flags(flags);
         if !kind.flags().has(flags) {
             return Err(WireFault::Flags(flags.0));
         }
-        let len = u32::from_le_bytes([l0, l1, l2, l3]);
+        let len = u32::from_le_bytes(part(bytes, 0));
         if u64::from(len) > limit {
             return Err(WireFault::Length { len: len.into(), limit });
         }
         if flags.has(Flags::RING) && len as usize > RING_ROOM {
             return Err(WireFault::Length { len: len.into(), limit: RING_ROOM as u64 });
         }
-        let job = u16::from_le_bytes([j0, j1]);
-        Ok(Header { len, kind, flags, job, seq: u64::from_le_bytes(seq) })
+        let (job, seq) = (u16::from_le_bytes(part(bytes, 6)), u64::from_le_bytes(part(bytes, 8)));
+        Ok(Header { len, kind, flags, job, seq })
     }
+}
+
+/// `N` bytes from `at` on, which lie inside: where both are constants, one load.
+#[inline]
+pub(super) fn part<const N: usize>(bytes: &[u8], at: usize) -> [u8; N] {
+    let mut part = [0; N];
+    part.copy_from_slice(&bytes[at..at + N]);
+    part
 }
 
 /// What is wrong with what came over the channel.

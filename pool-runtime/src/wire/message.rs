@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use super::frame::WireFault;
+use super::frame::{WireFault, part};
 use super::handshake::Fields;
 use crate::id::JobId;
 use crate::stats::Progress;
@@ -41,13 +41,11 @@ impl Prelude {
     }
 
     pub(crate) fn decode(bytes: &[u8; PRELUDE_LEN]) -> Prelude {
-        let [id @ .., a0, a1, a2, a3, n0, n1, n2, n3, n4, n5, n6, n7] = *bytes;
-        let [high @ .., l0, l1, l2, l3, l4, l5, l6, l7] = id;
-        let low = u64::from_le_bytes([l0, l1, l2, l3, l4, l5, l6, l7]);
-        let nanos = u64::from_le_bytes([n0, n1, n2, n3, n4, n5, n6, n7]);
+        let word = |at| u64::from_le_bytes(part(bytes, at));
+        let nanos = word(20);
         Prelude {
-            id: JobId::from_words([u64::from_le_bytes(high), low]),
-            attempt: u32::from_le_bytes([a0, a1, a2, a3]),
+            id: JobId::from_words([word(0), word(8)]),
+            attempt: u32::from_le_bytes(part(bytes, 16)),
             remaining: (nanos != u64::MAX).then(|| Duration::from_nanos(nanos)),
         }
     }
