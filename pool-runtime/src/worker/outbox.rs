@@ -19,7 +19,7 @@
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, TryLockError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crate::context::CancelWatch;
 use crate::os::{self, ChannelEnd};
@@ -33,8 +33,8 @@ const NO_SEQ: u64 = u64::MAX;
 const BACKLOG: usize = 256 * 1024;
 /// Replies that are held back, in bytes at most, before one more.
 const BATCH: u64 = 8 * 1024;
-/// How long a reply is held back while there are other jobs to run.
-const HELD_BACK: Duration = Duration::from_micros(100);
+/// How long a reply is held back while there are other jobs to run, in nanoseconds.
+const HELD_BACK: u64 = 100_000;
 /// How long a thread that logs waits for a host that does not read.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -79,7 +79,7 @@ struct Batch {
     /// Where the ring's next frame begins.
     end: u64,
     /// When the oldest has waited for long.
-    late: Option<Instant>,
+    late: Option<u64>,
     /// Bytes that the host has seen before they were written.
     left_out: u64,
 }
@@ -175,7 +175,7 @@ impl Outbox {
         seq: u64,
         took: u16,
         body: &[u8],
-        now: Option<Instant>,
+        now: Option<u64>,
     ) -> Result<(), Farewell> {
         // Below 4 GiB: outputs are held to `max_payload`, texts are cut.
         let len = body.len() as u32;
@@ -408,7 +408,7 @@ impl Batch {
     }
 
     /// They are many, or the oldest has waited for long, as far as can be told.
-    fn is_due(&mut self, recorder: &Recorder, now: Option<Instant>) -> bool {
+    fn is_due(&mut self, recorder: &Recorder, now: Option<u64>) -> bool {
         if !self.is_unseen(recorder) {
             return false;
         }

@@ -44,8 +44,8 @@ pub(super) struct Worker {
     /// For async jobs; made at the first of them.
     runtime: OnceCell<Runtime>,
     states: StateStore,
-    /// When the last job ended, if nothing was waited for since.
-    clock: Cell<Option<Instant>>,
+    /// When the last job ended by the clock, if nothing was waited for since.
+    clock: Cell<Option<u64>>,
     /// The job that was answered last.
     answered: Cell<u64>,
     /// Whether to look for the next job before sleeping.
@@ -193,7 +193,7 @@ impl Worker {
             self.outbox.write_replies()?;
         }
         // One look at the clock serves as an end and as a beginning.
-        let started = self.clock.take().unwrap_or_else(Instant::now);
+        let started = self.clock.take().unwrap_or_else(os::nanos);
         let (Some(prelude), Some(job)) = (prelude, self.table.entry(header.job)) else {
             return Err(Farewell::Confused);
         };
@@ -202,7 +202,7 @@ impl Worker {
             name: job.name(),
             attempt: prelude.attempt,
             slot: self.welcome.slot as usize,
-            until: prelude.remaining.map(|left| started + left),
+            until: prelude.remaining.map(|left| Instant::now() + left),
             seq: header.seq,
         };
         self.follow_host();
@@ -221,9 +221,9 @@ impl Worker {
             os::flush_c_stdout();
         }
         self.outbox.end();
-        let ended = Instant::now();
+        let ended = os::nanos();
         self.clock.set(Some(ended));
-        let took = coarse::encode(ended.saturating_duration_since(started));
+        let took = coarse::encode(Duration::from_nanos(ended.saturating_sub(started)));
         self.outbox.conclude(header.seq)?;
         self.answered.set(header.seq);
         self.reply(header.seq, took, outcome, ended)
@@ -250,7 +250,7 @@ impl Worker {
         }
     }
 
-    fn reply(&self, seq: u64, took: u16, outcome: Outcome, ended: Instant) -> Result<(), Farewell> {
+    fn reply(&self, seq: u64, took: u16, outcome: Outcome, ended: u64) -> Result<(), Farewell> {
         let limit = self.welcome.max_payload;
         let reply =
             |kind, flags, body: &[u8]| self.outbox.reply(kind, flags, seq, took, body, Some(ended));

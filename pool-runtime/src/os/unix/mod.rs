@@ -2,6 +2,7 @@
 
 mod adopt;
 mod channel;
+mod clock;
 mod forks;
 mod mapping;
 mod memory;
@@ -12,6 +13,7 @@ mod worker;
 
 pub(crate) use adopt::{Adopted, Adoption, adopt, forget_environment, is_privileged, is_worker};
 pub(crate) use channel::{ChannelEnd, HostEnd, Readable, WithoutWaiting, local_channel};
+pub(crate) use clock::nanos;
 pub(crate) use forks::fork_depth;
 pub(crate) use mapping::Mapping;
 pub(crate) use pages::give_back;
