@@ -239,6 +239,25 @@ mod tests {
     }
 
     #[test]
+    fn what_is_taken_to_be_written_is_what_was_put_filled_up_to_whole_words() {
+        let (host, worker) = both_sides();
+        let mut at = 0;
+        for len in (0..600).cycle().take(1000) {
+            let (head, body) = ([len as u8; 16], vec![7; len]);
+            let mut frame = [&head[..], &body].concat();
+            frame.resize(frame.len().next_multiple_of(WORD), 0);
+            worker.put(at, &head, &body);
+            let end = at + frame.len() as u64;
+            let mut taken = b"rest".to_vec();
+            worker.take(at, end, &mut taken);
+            assert_eq!(taken, [b"rest", &frame[..]].concat());
+            assert_eq!(host.peek(at).unwrap(), frame);
+            at = end;
+        }
+        assert!(at > 2 * RING_LEN as u64);
+    }
+
+    #[test]
     fn rubbish_in_its_words_does_no_harm() {
         let (host, worker) = both_sides();
         for committed in [u64::MAX, RING_LEN as u64 + 1, 7, 12, 1 << 40] {
