@@ -7,7 +7,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::iter::FusedIterator;
 use std::pin::Pin;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
@@ -37,6 +37,9 @@ const PULLED_FOR: Duration = Duration::from_micros(50);
 /// Calls are pulled until something is there to be given, but one more than is given at a time, so
 /// that a slow iterator holds nothing back and the jobs in flight still become as many as they may.
 const PULLED_AT_ONCE: usize = 2;
+
+/// For the results of so many in flight somebody looks before it sleeps.
+const FEW: usize = 256;
 
 /// Looking at the clock costs more than giving a result of a short job, or pulling its call: this is
 /// done once for so many.
@@ -305,14 +308,11 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
 
     /// Whether to pull calls before a result is given: several at a time, where there are enough in
     /// flight that nobody waits for them meanwhile.
-    fn wants_calls(&mut self) -> bool {
+    fn wants_calls(&mut self, has_ended: bool) -> bool {
         let (ahead, least) = (self.ahead.len(), self.max_in_flight / 2);
         let enough = self.pool.workers().saturating_mul(ENOUGH_PER_WORKER);
         ahead < self.max_in_flight
-            && (ahead <= least
-                || least < enough
-                || !self.ahead.has_ended()
-                || self.was_pulled_long_ago())
+            && (ahead <= least || least < enough || !has_ended || self.was_pulled_long_ago())
     }
 
     fn was_pulled_long_ago(&mut self) -> bool {
@@ -347,10 +347,13 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
 
     /// The next result, and how many attempts it took.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<J::Output>>> {
-        if self.wants_calls() {
+        let mut has_ended = self.ahead.has_ended();
+        if self.wants_calls(has_ended) {
             self.pull_some(cx);
+            has_ended = self.ahead.has_ended();
         }
-        if !self.ahead.has_ended() {
+        // Of many somebody else takes in the replies, and sleeping costs little for each.
+        if !has_ended && self.ahead.len() <= FEW {
             self.pool.look_for_replies(|| self.ahead.has_ended());
         }
         if let Poll::Ready(ended) = self.ahead.poll_next(cx) {
@@ -446,6 +449,13 @@ impl<J: Job, I: Iterator<Item = Call<J>>> Iterator for BlockingStream<J, I> {
     type Item = Result<J::Output, JobError>;
 
     fn next(&mut self) -> Option<Self::Item> {
+        if self.0.ahead.has_ended() {
+            // Whoever has a result waits for nothing, and need not be woken.
+            let mut cx = Context::from_waker(Waker::noop());
+            if let Poll::Ready(item) = Pin::new(&mut self.0).poll_next(&mut cx) {
+                return item;
+            }
+        }
         block_on(self.0.next())
     }
 

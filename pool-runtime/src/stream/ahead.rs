@@ -70,6 +70,7 @@ impl<T> Ahead<T> {
     }
 
     /// Whether a result is there to be given.
+    #[inline]
     pub(super) fn has_ended(&self) -> bool {
         match self {
             Ahead::Ordered(handles, _) => handles.front().is_some_and(JobHandle::is_finished),
