@@ -86,9 +86,11 @@ impl Core {
         self.peek_at_recalled(around, after);
     }
 
+    /// What comes now and then.
     fn feed_other(&mut self, around: &Around, news: News, after: &mut After) {
         let mut cause = Cause::default();
         match news {
+            // Those that come by the thousand are fed above.
             News::Submit(_) | News::Answers(..) | News::Replies(_) => {}
             News::GiveUp(cell, manner) => {
                 if cell.status() != JobStatus::Ended {

@@ -2,14 +2,17 @@
 //!
 //! 1. Whoever has news tries the lock. Got it: drain the inbox, feed, act on what the scheduler
 //!    says, unlock, and look at the inbox once more. Not: put the news into the inbox and try
-//!    once more; whoever holds the lock looks after it is unlocked, so nothing is left behind.
+//!    once more; whoever holds the lock looks after it is unlocked, so nothing is left behind. Nor
+//!    does who submits a job behind others that no worker takes try at all, if the driver comes
+//!    soon.
 //! 2. A thread that came to submit does at most [`COMBINE`] entries for others, then leaves the
 //!    rest to the driver. Only the driver waits for the lock; the others make way for it.
 //! 3. Under the lock nothing of a user's runs: wakers are woken and values are dropped after it,
 //!    by [`After`].
 //!
-//! Only this file and `act.rs` call the scheduler. `core/model.rs` follows the way in and out, step
-//! by step, and tries every order of events: whoever changes one changes the other.
+//! Only [`Core`] feeds the scheduler (`act.rs` and `answers.rs`), and this file asks it when to look
+//! next. `core/model.rs` follows the way in and out, step by step, and tries every order of events:
+//! whoever changes one changes the other.
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
