@@ -6,6 +6,9 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::news::News;
 
+/// Places for news that are kept.
+const KEPT: usize = 4096;
+
 #[derive(Default)]
 pub(super) struct Inbox {
     pile: Mutex<Pile>,
@@ -52,7 +55,10 @@ impl Inbox {
         let count = pile.news.len().min(most);
         if count == pile.news.len() && to.is_empty() {
             pile.jobs = 0;
-            // Both keep their room.
+            // Both keep their room, if that is not much.
+            if to.capacity() > KEPT {
+                *to = VecDeque::new();
+            }
             std::mem::swap(&mut pile.news, to);
         } else {
             pile.jobs -= pile.news.iter().take(count).filter(|news| is_job(news)).count() as u64;

@@ -15,7 +15,7 @@ use super::body::Body;
 use super::capture::Journal;
 use super::cell::{Arguments, Output};
 use super::limits::Limits;
-use super::out::{Out, SMALL};
+use super::out::{Out, PIECE, SMALL};
 use crate::error::{JobErrorKind, PanicInfo};
 use crate::os::HostEnd;
 use crate::recorder::Recorder;
@@ -164,6 +164,9 @@ impl Link {
         if body.len() <= SMALL {
             frames.extend_from_slice(&head);
             frames.extend_from_slice(body);
+            if frames.len() >= PIECE {
+                self.hand_over(frames);
+            }
         } else {
             let mut out = self.out();
             out.append(frames, seq);

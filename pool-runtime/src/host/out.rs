@@ -13,7 +13,7 @@ use crate::wire::Payload;
 /// Payloads up to this length are copied.
 pub(super) const SMALL: usize = 4 * 1024;
 /// Small frames in one piece, in bytes, before one more.
-const PIECE: usize = 64 * 1024;
+pub(super) const PIECE: usize = 64 * 1024;
 /// Parts of one write.
 pub(super) const PARTS: usize = 8;
 
