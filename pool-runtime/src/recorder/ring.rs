@@ -29,21 +29,13 @@ use std::sync::atomic::Ordering;
 
 use super::Recorder;
 use super::memory::{Memory, Place};
+use crate::wire::word;
 
 const WORD: usize = 8;
 
 /// The number of the word that offset `at` lies in.
 fn word_of<M: Memory>(at: u64) -> usize {
     (at % M::LEN) as usize / WORD
-}
-
-/// At most eight bytes, and zeroes behind them.
-#[inline]
-fn word(bytes: &[u8]) -> u64 {
-    match bytes.first_chunk() {
-        Some(whole) => u64::from_le_bytes(*whole),
-        None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
-    }
 }
 
 /// Worker: writes a frame at offset `at`, which is where the last one ended: a head of whole words,

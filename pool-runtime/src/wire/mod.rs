@@ -30,7 +30,7 @@ pub(crate) use buffer::Buffer;
 pub(crate) use frame::{Flags, HEADER_LEN, Header, RING_ROOM, ToHost, ToWorker, WireFault};
 pub(crate) use handshake::{Hello, WELCOME_LEN, Welcome};
 pub(crate) use message::{MESSAGE_ROOM, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Prelude, Refusal};
-pub(crate) use payload::Payload;
+pub(crate) use payload::{Payload, word};
 pub(crate) use reader::{Frame, FrameBody, FrameReader, Source};
 
 /// Raised whenever a frame changes its shape.

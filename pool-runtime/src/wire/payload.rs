@@ -24,9 +24,9 @@ pub(super) fn few<const ROOM: usize>(content: &[u8]) -> Option<[u8; ROOM]> {
     Some(bytes)
 }
 
-/// At most eight bytes.
+/// At most eight bytes, and zeroes behind them.
 #[inline]
-fn word(bytes: &[u8]) -> u64 {
+pub(crate) fn word(bytes: &[u8]) -> u64 {
     match bytes.first_chunk() {
         Some(whole) => u64::from_le_bytes(*whole),
         None => bytes.iter().rev().fold(0, |word, &byte| word << 8 | u64::from(byte)),
