@@ -345,6 +345,32 @@ fn a_worker_that_closes_its_channel_costs_only_itself_and_its_job() {
     });
 }
 
+/// While other workers have jobs handed ahead, the host looks at what each has answered at every
+/// tick, whether that has come over the channel or not.
+#[pool::test]
+fn a_job_that_closes_its_channel_has_crashed_however_often_its_host_looks() {
+    isolated(|| {
+        let pool = Pool::new(3).unwrap();
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let calls = std::iter::from_fn(|| {
+                    (!is_over.load(Ordering::Relaxed)).then(|| call!(jobs::echo, 5))
+                });
+                let echoes = pool.map(calls).max_in_flight(1000).blocking();
+                assert!(echoes.map(Result::unwrap).all(|echo| echo == 5));
+            });
+            let closing = || submit!(pool => close_the_channel).wait();
+            let results: Vec<_> = (0..100).map(|_| closing()).collect();
+            is_over.store(true, Ordering::Relaxed);
+            for result in results {
+                let error = result.unwrap_err();
+                assert_eq!(*error.kind(), JobErrorKind::Crashed(WorkerExit::Unknown), "{error}");
+            }
+        });
+    });
+}
+
 #[pool::test]
 fn a_worker_that_is_stopped_in_its_job_can_be_given_up() {
     isolated(|| {

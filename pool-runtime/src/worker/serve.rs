@@ -221,6 +221,11 @@ impl Worker {
             os::flush_c_stdout();
         }
         self.outbox.end();
+        // A job that has closed the channel has ended its worker, whatever it returns. Of short ones
+        // this is seen when something is read or written next.
+        if header.flags.has(Flags::FLUSH) && !self.outbox.channel().is_open() {
+            return Err(Farewell::ChannelLost);
+        }
         let ended = os::nanos();
         self.clock.set(Some(ended));
         let took = coarse::encode(Duration::from_nanos(ended.saturating_sub(started)));

@@ -183,6 +183,11 @@ impl ChannelEnd {
         }
     }
 
+    /// Whether nobody has closed it under us.
+    pub(crate) fn is_open(&self) -> bool {
+        rustix::io::fcntl_getfd(self.fd()).is_ok()
+    }
+
     /// Two that speak with each other.
     #[cfg(test)]
     pub(crate) fn pair_for_tests() -> io::Result<(ChannelEnd, ChannelEnd)> {
