@@ -98,6 +98,7 @@ const EXPECTED: &[&str] = &[
     "sent home for idleness",
     "doomed behind an answered job",
     "shutdown while closing",
+    "submitted behind others that nobody takes",
     "submit after close",
     "submit past its deadline",
     "timed out unclaimed",

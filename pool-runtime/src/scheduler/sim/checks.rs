@@ -6,7 +6,7 @@ use crate::policy::Priority;
 
 use super::super::job::{Doom, Place};
 use super::super::worker::Stage;
-use super::super::{Ending, Reply, WorkerId};
+use super::super::{Action, Ending, Reply, WorkerId};
 use super::model::{Failure, Life, Silent};
 use super::world::World;
 use super::{Violation, ensure};
@@ -17,6 +17,18 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 pub(super) const SILENCE: Duration = Duration::from_millis(105);
 
 impl World {
+    /// A job that was submitted to a backed up pool waits, and nothing follows from it.
+    pub(super) fn check_waits(&mut self, number: usize) -> Result<(), Violation> {
+        self.count("submitted behind others that nobody takes");
+        self.scheduler.conclude(self.now);
+        let is_handed_out = |action: &Action<u64>| matches!(action, Action::Assign { .. });
+        let moved = self.scheduler.actions.iter().any(is_handed_out);
+        ensure!(!moved, "job {number} was to wait, and something is handed out");
+        let waits = self.scheduler.jobs.find(self.jobs[number].key);
+        ensure!(waits.is_some(), "job {number} was to wait, and has ended");
+        Ok(())
+    }
+
     fn doom(&self, number: usize) -> Option<Doom> {
         let index = self.scheduler.jobs.find(self.jobs[number].key)?;
         self.scheduler.jobs[index].doom

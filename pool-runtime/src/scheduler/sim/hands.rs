@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::WorkerExit;
 
-use super::super::event::{Action, Bounds, Event, Reply, WorkerId};
+use super::super::event::{Action, Bounds, Ending, Event, Reply, WorkerId};
 use super::model::{Life, Process, Silent};
 use super::mutants::Mutant;
 use super::world::World;
@@ -104,8 +104,12 @@ impl World {
     /// Checks what depends on the moment of the decision, as long as nothing else has happened.
     pub(super) fn look_at_new_actions(&mut self) -> Result<(), Violation> {
         let old = std::mem::replace(&mut self.told, self.scheduler.actions.len());
-        for action in self.scheduler.actions.range(old.min(self.told)..) {
+        for (n, action) in self.scheduler.actions.range(old.min(self.told)..).enumerate() {
             match action {
+                // Who has the reply takes that for granted.
+                Action::Resolve { job, ending: Ending::Replied, .. } => {
+                    ensure!(n == 0, "something comes before the end of job {job} by its reply");
+                }
                 Action::Assign { job, .. } => {
                     let number = self.scheduler.get(*job).ok_or("hands out what has ended")?;
                     self.check_nobody_was_passed_over(*number as usize)?;

@@ -39,6 +39,7 @@ mutants! {
     NeverHurries,
     NeverAsksAgain,
     AlwaysHurries,
+    CallsAnyQueueBackedUp,
     // Windows.
     OverfillsWindows,
     OverloadsWindows,
@@ -50,6 +51,7 @@ mutants! {
     PutsRecalledJobsToTheBack,
     PutsRecalledJobsInReverse,
     CountsUnclaimedAttempts,
+    ResolvesLast,
     // Timeouts.
     ForgetsTimeouts,
     CountsTimeoutsFromSubmit,
@@ -310,6 +312,11 @@ impl World {
     }
 
     pub(super) fn sabotage_told(&mut self, event: &Event) {
+        let actions = &mut self.scheduler.actions;
+        let is_reply = matches!(event, Event::Replied { .. });
+        if self.mutant == Some(Mutant::ResolvesLast) && is_reply && actions.len() > 1 {
+            actions.rotate_left(1);
+        }
         let (Some(mutant), Event::Recalled { worker, .. }) = (self.mutant, event) else { return };
         let (scheduler, slot) = (&mut self.scheduler, worker.slot);
         if scheduler.crew.find(*worker).is_none() {
@@ -342,6 +349,14 @@ impl World {
             Some(Mutant::NeverGivesUpLaunching) => scheduler.launches.failed = 0,
             Some(Mutant::GivesUpLaunchingAtOnce) => scheduler.launches.failed = 99,
             _ => {}
+        }
+    }
+
+    /// What those are told who submit a job on the pool's terms.
+    pub(super) fn is_backed_up(&self) -> bool {
+        match self.mutant {
+            Some(Mutant::CallsAnyQueueBackedUp) => self.scheduler.queue.len() > 0,
+            _ => self.scheduler.is_backed_up(),
         }
     }
 

@@ -248,8 +248,12 @@ impl World {
         }
         let is_alone = self.scheduler.queue.len() == 0;
         let is_wanted = self.is_hungry_for(kind, &self.jobs[number].terms);
+        let waits = !own_terms && deadline.is_none() && self.is_backed_up();
         let key = self.scheduler.submit(self.now, number as u64, kind, told, deadline);
         self.jobs[number].key = key;
+        if waits {
+            self.check_waits(number)?;
+        }
         self.sabotage_submitted(number);
         let late = self.closing || self.shut;
         let past = self.jobs[number].is_past_deadline(self.now);
