@@ -14,14 +14,19 @@ use crate::wire::Payload;
 /// What a pool or a queue needs to know of a call; or why it cannot be accepted as it is.
 #[inline]
 pub(crate) fn order_of(parts: CallParts) -> Result<Order, Box<Refused>> {
-    match parts {
-        CallParts { job: Ok(known), payload: Ok(encoded), options, label } => {
-            let (arguments, raw) = (Payload::from(encoded.bytes), encoded.raw);
-            let options = merged(options, known.entry);
-            Ok(Order { number: known.number, label, arguments, raw, options })
+    let CallParts { job, payload, options, label } = parts;
+    let Known { number, entry } = match job {
+        Ok(known) => known,
+        Err(UnknownName { name, text }) => {
+            return Err(Refused::new(0, Some(name), label, JobErrorKind::UnknownJob(text)));
         }
-        CallParts { job, payload, label, .. } => Err(Refused::of(job, payload, label)),
-    }
+    };
+    let Encoded { bytes, raw } = match payload {
+        Ok(encoded) => encoded,
+        Err(text) => return Err(Refused::new(number, None, label, JobErrorKind::Encode(text))),
+    };
+    let (arguments, options) = (Payload::from(bytes), merged(options, entry));
+    Ok(Order { number, label, arguments, raw, options })
 }
 
 /// What the call asks for where it says something, else what its function does.
@@ -44,23 +49,13 @@ pub(crate) struct Refused {
 
 impl Refused {
     #[cold]
-    fn of(
-        job: Result<Known, UnknownName>,
-        payload: Result<Encoded, String>,
+    fn new(
+        number: u16,
+        unknown: Option<String>,
         label: Option<Arc<str>>,
+        kind: JobErrorKind,
     ) -> Box<Refused> {
-        let (number, unknown, kind) = match (job, payload) {
-            (Err(UnknownName { name, text }), _) => (0, Some(name), JobErrorKind::UnknownJob(text)),
-            (Ok(known), Err(text)) => (known.number, None, JobErrorKind::Encode(text)),
-            (Ok(known), Ok(_)) => (known.number, None, JobErrorKind::PoolClosed),
-        };
         Box::new(Refused { number, unknown, label, kind })
-    }
-
-    /// A call that could have been a job.
-    #[cold]
-    fn job(order: Order, kind: JobErrorKind) -> Box<Refused> {
-        Box::new(Refused { number: order.number, unknown: None, label: order.label, kind })
     }
 
     /// The handle of a job that has ended before it was anywhere.
@@ -76,10 +71,12 @@ impl Refused {
 
 /// The handle of a call that comes to a pool which takes no jobs, for that reason.
 pub(crate) fn refuse<J: Job>(call: Call<J>, kind: JobErrorKind) -> JobHandle<J::Output> {
-    let CallParts { job, payload, label, .. } = call.into_parts();
-    let mut refused = Refused::of(job, payload, label);
-    refused.kind = kind;
-    refused.handle::<J>()
+    let CallParts { job, label, .. } = call.into_parts();
+    let (number, unknown) = match job {
+        Ok(known) => (known.number, None),
+        Err(unknown) => (0, Some(unknown.name)),
+    };
+    Refused::new(number, unknown, label, kind).handle::<J>()
 }
 
 /// Takes in a job that has a place in the queue.
@@ -131,7 +128,10 @@ fn order_for(host: &Host, parts: CallParts) -> Result<Order, Box<Refused>> {
     let size = order.arguments.as_slice().len() as u64;
     let limit = host.max_payload();
     match size > limit {
-        true => Err(Refused::job(order, JobErrorKind::PayloadTooLarge { size, limit })),
+        true => {
+            let kind = JobErrorKind::PayloadTooLarge { size, limit };
+            Err(Refused::new(order.number, None, order.label, kind))
+        }
         false => Ok(order),
     }
 }

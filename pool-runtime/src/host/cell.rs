@@ -63,7 +63,7 @@ const NO_INDEX: u32 = u32::MAX;
 const GIVEN_UP: u8 = 0b11;
 /// Its handle gives it up when dropped.
 const CANCEL_ON_DROP: u8 = 1 << 2;
-/// It runs, and is short and alone in its worker.
+/// It was handed out as short, and alone in its worker: whoever waits for it may look for its reply.
 const ALONE: u8 = 1 << 3;
 
 pub(crate) struct Cell {

@@ -158,7 +158,7 @@ impl Host {
     }
 
     /// The driver's, once there is one.
-    pub(super) fn runtime(&self) -> Option<&Handle> {
+    pub(super) fn driver_runtime(&self) -> Option<&Handle> {
         self.runtime.get()
     }
 

@@ -19,7 +19,7 @@ impl Holder for Host {
     }
 
     fn runtime(&self) -> Option<Handle> {
-        self.runtime().cloned()
+        self.driver_runtime().cloned()
     }
 
     fn help(&self, cell: &Arc<Cell>) {

@@ -32,9 +32,11 @@ impl Core {
     /// Books what one worker has answered.
     pub(super) fn peek(&mut self, around: &Around, link: &Arc<Link>, after: &mut After) {
         // What a job has printed comes before its end, and so does the last look at its memory:
-        // the driver sees to both when it reads the reply.
-        if link.journal.is_none() && link.limits.first().is_none() {
-            self.take_replies(around, link, (u64::MAX, false), after);
+        // the driver sees to both when it reads the reply. Of a worker that has said farewell its
+        // death tells which replies count.
+        let is_seen_to = link.journal.is_some() || link.limits.first().is_some();
+        if !is_seen_to && link.recorder.farewell().is_none() {
+            self.take_replies(around, link, u64::MAX, after);
         }
     }
 
@@ -45,27 +47,17 @@ impl Core {
             Some(Farewell::ChannelLost) => link.recorder.next().saturating_sub(1),
             _ => u64::MAX,
         };
-        self.take_replies(around, link, (until, true), after);
+        self.take_replies(around, link, until, after);
     }
 
-    /// Books what a worker has answered to jobs below seq `until`, while it lives or when it is dead.
-    fn take_replies(
-        &mut self,
-        around: &Around,
-        link: &Arc<Link>,
-        (until, is_dead): (u64, bool),
-        after: &mut After,
-    ) {
+    /// Books what a worker has answered to jobs below seq `until`.
+    fn take_replies(&mut self, around: &Around, link: &Arc<Link>, until: u64, after: &mut After) {
         let Some(seat) = self.seats.get(link.worker).filter(|seat| !seat.killed) else { return };
         if seat.window.is_empty() {
             return;
         }
         let from = link.unseen();
         let Some(bytes) = link.recorder.peek(from) else { return };
-        // Its death tells which of them count.
-        if !is_dead && link.recorder.farewell().is_some() {
-            return;
-        }
         if let Err(fault) = self.book(around, link, (from, until), &bytes, after) {
             link.condemn(fault.to_string());
         }
