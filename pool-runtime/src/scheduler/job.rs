@@ -1,9 +1,12 @@
 //! What the scheduler knows of one job, and the slab in which all unresolved ones live.
 //!
-//! A million jobs may wait, so a record is small: what few jobs need is behind a pointer, the links
-//! of the queue lie where a job in a window has the number of its worker, and a record that is not
-//! in use has those of the others. Records lie in blocks: the slab grows without being copied, and
-//! wastes at most one block.
+//! A million jobs may wait, so a record is small: what few jobs need is behind a pointer, and the
+//! links of the queue lie where a job in a window has the number of its worker. Records lie in
+//! blocks: the slab grows without being copied, and wastes at most one block.
+//!
+//! A new job gets the first record that is not in use. So jobs that follow each other lie one after
+//! the other, however those before them ended, and the processor has the next one at hand: records
+//! that are given out as they come back are soon in no order at all, and each one is waited for.
 
 use std::ops::{Index, IndexMut};
 use std::sync::Arc;
@@ -67,8 +70,8 @@ pub(super) struct Job<T> {
     /// Its place in line: grows with each job that goes to the back of the queue, or into back-off.
     /// It is also when that was, in nanoseconds.
     pub(super) order: u64,
-    /// Its neighbours in the queue, in back-off or among the records that are not in use; in a
-    /// window the next one is the number of the worker's slot.
+    /// Its neighbours in the queue or in back-off; in a window the next one is the number of the
+    /// worker's slot.
     link: Link,
     generation: u32,
     /// The number of its function.
@@ -90,13 +93,13 @@ const BEGUN: u8 = 0x80;
 const ATTEMPTS: u8 = 0x0f;
 
 impl<T> Job<T> {
-    fn unused(generation: u32, next: u32) -> Self {
+    const fn unused() -> Self {
         Job {
             payload: None,
             rare: None,
             order: 0,
-            link: Link { next, ..Link::NONE },
-            generation,
+            link: Link::NONE,
+            generation: 0,
             kind: 0,
             doom: None,
             state: 0,
@@ -215,14 +218,13 @@ const BLOCK: usize = 512;
 /// All unresolved jobs. Indices are reused, keys are not.
 pub(super) struct Jobs<T> {
     blocks: Vec<Box<[Job<T>; BLOCK]>>,
-    /// The first of the records that are not in use.
-    unused: u32,
+    unused: Unused,
     len: usize,
 }
 
 impl<T> Jobs<T> {
     pub(super) fn new() -> Self {
-        Jobs { blocks: Vec::new(), unused: Link::NONE.next, len: 0 }
+        Jobs { blocks: Vec::new(), unused: Unused::default(), len: 0 }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -239,33 +241,31 @@ impl<T> Jobs<T> {
         deadline: Option<(Time, Duration)>,
     ) -> JobKey {
         let rare = Rare::of(terms, deadline);
-        if self.unused == Link::NONE.next {
-            self.grow();
-        }
-        let index = self.unused;
+        let index = match self.unused.take_first() {
+            Some(index) => index,
+            None => self.grow(),
+        };
         let job = &mut self[index];
         assert!(job.payload.is_none() && job.rare.is_none(), "it is not in use");
-        let (generation, next) = (job.generation, job.link.next);
         job.payload = Some(payload);
         job.rare = rare;
         job.kind = kind;
         job.doom = None;
         job.state = 0;
-        self.unused = next;
+        let generation = job.generation;
         self.len += 1;
         JobKey { index, generation }
     }
 
-    /// Apart from what is done for each job: a block is made on the stack.
+    /// Apart from what is done for each job: a block is made on the stack. Gives its first record.
     #[cold]
     #[inline(never)]
-    fn grow(&mut self) {
+    fn grow(&mut self) -> u32 {
         let first = self.blocks.len() * BLOCK;
-        let end = u32::try_from(first + BLOCK).expect("fewer than 2^32 jobs fit in memory");
-        let next = |index| if index + 1 < end { index + 1 } else { Link::NONE.next };
-        let unused = |n| Job::unused(0, next((first + n) as u32));
-        self.blocks.push(Box::new(std::array::from_fn(unused)));
-        self.unused = first as u32;
+        u32::try_from(first + BLOCK).expect("fewer than 2^32 jobs fit in memory");
+        self.blocks.push(Box::new(std::array::from_fn(|_| Job::unused())));
+        self.unused.grow();
+        self.unused.take_first().expect("the new ones are not in use")
     }
 
     /// The index of a job that has not ended.
@@ -287,7 +287,6 @@ impl<T> Jobs<T> {
     /// Forgets the job and gives back what it carried.
     #[inline]
     pub(super) fn remove(&mut self, index: u32) -> Option<Leaving<T>> {
-        let next = self.unused;
         let job = &mut self[index];
         let leaving = Leaving {
             payload: job.payload.take()?,
@@ -297,10 +296,56 @@ impl<T> Jobs<T> {
             key: JobKey { index, generation: job.generation },
         };
         job.generation = job.generation.wrapping_add(1);
-        job.link = Link { next, ..Link::NONE };
-        self.unused = index;
+        job.link = Link::NONE;
+        self.unused.put(index);
         self.len -= 1;
         Some(leaving)
+    }
+}
+
+/// Which records are not in use: a bit each, and a bit for each word of these that has any.
+#[derive(Default)]
+struct Unused {
+    bits: Vec<u64>,
+    words: Vec<u64>,
+    /// No word of `words` before this one has any.
+    first: usize,
+}
+
+impl Unused {
+    /// The first one, which is in use from here on.
+    #[inline]
+    fn take_first(&mut self) -> Option<u32> {
+        let words = self.words.get(self.first..)?;
+        let (n, words) = words.iter().enumerate().find(|(_, words)| **words != 0)?;
+        let word = 64 * (self.first + n) + words.trailing_zeros() as usize;
+        self.first += n;
+        let bits = &mut self.bits[word];
+        let index = 64 * word as u32 + bits.trailing_zeros();
+        *bits &= *bits - 1;
+        if *bits == 0 {
+            self.words[self.first] &= !(1 << (word % 64));
+        }
+        Some(index)
+    }
+
+    #[inline]
+    fn put(&mut self, index: u32) {
+        let word = index as usize / 64;
+        self.bits[word] |= 1 << (index % 64);
+        self.words[word / 64] |= 1 << (word % 64);
+        self.first = self.first.min(word / 64);
+    }
+
+    /// There is one more block.
+    fn grow(&mut self) {
+        let first = self.bits.len();
+        self.bits.resize(first + BLOCK / 64, u64::MAX);
+        self.words.resize(self.bits.len().div_ceil(64), 0);
+        for word in first..self.bits.len() {
+            self.words[word / 64] |= 1 << (word % 64);
+        }
+        self.first = self.first.min(first / 64);
     }
 }
 
@@ -367,6 +412,27 @@ mod tests {
             assert!(jobs.remove(key.index).is_some());
         }
         assert_eq!((jobs.insert(7, 0, None, None).index, jobs.blocks.len()), (0, 3));
+    }
+
+    #[test]
+    fn the_first_record_that_is_not_in_use_is_the_next() {
+        let mut jobs = Jobs::new();
+        let all = 20 * BLOCK as u32;
+        for n in 0..all {
+            assert_eq!(jobs.insert(n, 0, None, None).index, n);
+        }
+        let mut free: Vec<u32> = (0..all).filter(|n| n % 7 == 3 || n / 64 == 5).collect();
+        for index in free.iter().rev().step_by(2).chain(free.iter().rev().skip(1).step_by(2)) {
+            assert!(jobs.remove(*index).is_some());
+        }
+        free.extend(all..all + 3);
+        for index in free {
+            assert_eq!(jobs.insert(index, 0, None, None).index, index);
+        }
+        for index in 0..all + 3 {
+            assert_eq!(jobs.remove(index).map(|leaving| leaving.payload), Some(index));
+        }
+        assert_eq!((jobs.len(), jobs.insert(0, 0, None, None).index), (0, 0));
     }
 
     #[test]
