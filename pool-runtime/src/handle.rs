@@ -276,9 +276,9 @@ impl Canceller {
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
     // One that is inside of another one, or was left by a panic, makes its own.
-    let unpark = UNPARK.try_with(Local::take).ok().flatten().unwrap_or_else(Unpark::new);
-    let waker = Waker::from(unpark.clone());
-    let mut cx = Context::from_waker(&waker);
+    let own = UNPARK.try_with(Local::take).ok().flatten().unwrap_or_else(Unpark::new);
+    let (unpark, waker) = &own;
+    let mut cx = Context::from_waker(waker);
     let output = loop {
         if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
             break output;
@@ -287,7 +287,7 @@ pub fn block_on<F: Future>(future: F) -> F::Output {
             thread::park();
         }
     };
-    let _ = UNPARK.try_with(|spare| spare.set(Some(unpark)));
+    let _ = UNPARK.try_with(|spare| spare.set(Some(own)));
     output
 }
 
@@ -301,12 +301,16 @@ struct Unpark {
 thread_local! {
     /// This thread's, while it is not in use. Who wakes it late, for something that is over,
     /// causes one more look at most.
-    static UNPARK: Local<Option<Arc<Unpark>>> = const { Local::new(None) };
+    static UNPARK: Local<Option<(Arc<Unpark>, Waker)>> = const { Local::new(None) };
 }
 
 impl Unpark {
-    fn new() -> Arc<Unpark> {
-        Arc::new(Unpark { thread: thread::current(), woken: AtomicBool::new(false) })
+    /// With its waker, which most calls only lend out.
+    fn new() -> (Arc<Unpark>, Waker) {
+        let unpark = Unpark { thread: thread::current(), woken: AtomicBool::new(false) };
+        let unpark = Arc::new(unpark);
+        let waker = Waker::from(unpark.clone());
+        (unpark, waker)
     }
 }
 

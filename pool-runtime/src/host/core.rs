@@ -170,10 +170,21 @@ impl Host {
     /// Hands in a job that holds a place in the queue. Behind others that no worker takes, it may as
     /// well lie in the inbox until the driver comes, if that is soon: it enters with many at once.
     pub(crate) fn submit(&self, cell: Arc<Cell>) {
-        let may_wait = || self.is_due_soon.load(Ordering::Relaxed) && !cell.is_special();
-        match self.is_backed_up.load(Ordering::Relaxed) && may_wait() {
+        match self.may_wait() && !cell.is_special() {
             true => self.submit_behind(cell),
             false => self.enter(News::Submit(cell)),
+        }
+    }
+
+    /// Whether jobs that are like others need not enter now.
+    fn may_wait(&self) -> bool {
+        self.is_backed_up.load(Ordering::Relaxed) && self.is_due_soon.load(Ordering::Relaxed)
+    }
+
+    /// Those that were handed in one [behind](Self::submit_behind) the other enter.
+    pub(crate) fn submit_rest(&self) {
+        if !self.may_wait() {
+            self.catch_up();
         }
     }
 
@@ -182,9 +193,15 @@ impl Host {
     /// it would not come soon.
     pub(crate) fn submit_behind(&self, cell: Arc<Cell>) {
         let is_first = self.inbox.put(News::Submit(cell));
+        if !self.has_left_some.load(Ordering::Relaxed) {
+            self.has_left_some.store(true, Ordering::Relaxed);
+        }
+        // Whoever was the first sees to all that lies there.
+        if !is_first {
+            return;
+        }
         fence(Ordering::SeqCst);
-        self.has_left_some.store(true, Ordering::Relaxed);
-        if is_first && !self.is_due_soon.load(Ordering::SeqCst) {
+        if !self.is_due_soon.load(Ordering::SeqCst) {
             self.bell.notify_one();
         }
         if self.rest.is_set() {
@@ -423,7 +440,11 @@ impl Host {
             self.arm(&mut inner, None);
             self.bell.notify_one();
         }
-        self.is_backed_up.store(inner.core.scheduler.is_backed_up(), Ordering::Relaxed);
+        // Submitters look at it all the time: it is only written to where it changes.
+        let is_backed_up = inner.core.scheduler.is_backed_up();
+        if self.is_backed_up.load(Ordering::Relaxed) != is_backed_up {
+            self.is_backed_up.store(is_backed_up, Ordering::Relaxed);
+        }
         drop(inner);
         fence(Ordering::SeqCst);
     }

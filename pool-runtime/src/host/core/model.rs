@@ -109,8 +109,11 @@ impl Host {
         } else {
             self.post(news)
         };
+        if !is_first {
+            return;
+        }
         self.fence_unless(Flaw::NoFenceAfterPost);
-        if is_first && !self.is_due_soon.load(Ordering::SeqCst) {
+        if !self.is_due_soon.load(Ordering::SeqCst) {
             self.ring();
         }
         if self.rest {
