@@ -106,7 +106,7 @@ impl Pool {
 
     pub(crate) fn submit_rest(&self) {
         if let Some(host) = self.host().filter(|host| !host.is_foreign()) {
-            host.catch_up();
+            host.submit_rest();
         }
     }
 

@@ -311,7 +311,8 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     fn wants_calls(&mut self, has_ended: bool) -> bool {
         let (ahead, least) = (self.ahead.len(), self.max_in_flight / 2);
         let enough = self.pool.workers().saturating_mul(ENOUGH_PER_WORKER);
-        ahead < self.max_in_flight
+        (self.calls.is_some() || self.late.is_some())
+            && ahead < self.max_in_flight
             && (ahead <= least || least < enough || !has_ended || self.was_pulled_long_ago())
     }
 
@@ -327,7 +328,7 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     fn pull_some(&mut self, cx: &mut Context<'_>) {
         let start = Instant::now();
         self.pulled = Some(start);
-        let (mut pulled, mut granted) = (0, PULLED_AT_ONCE);
+        let (mut pulled, mut granted) = (0usize, PULLED_AT_ONCE);
         while self.ahead.len() < self.max_in_flight && self.pull(cx) {
             pulled += 1;
             if pulled >= granted && self.ahead.has_ended() {
@@ -336,7 +337,8 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
                     break;
                 }
                 // A fast iterator is not looked after at each call.
-                granted = pulled + if took < PULLED_FOR / 16 { LOOK_EVERY } else { 1 };
+                let is_fast = took < pulled as u32 * (PULLED_FOR / 64);
+                granted = pulled + if is_fast { LOOK_EVERY } else { 1 };
             }
             if pulled % TOGETHER == 0 {
                 self.pool.submit_rest();

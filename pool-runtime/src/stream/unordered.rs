@@ -16,6 +16,8 @@ pub(super) struct Unordered<T> {
     free: Vec<usize>,
     count: usize,
     line: Arc<Line>,
+    /// The front of the line, which nobody else looks at.
+    front: VecDeque<usize>,
 }
 
 struct Seat<T> {
@@ -45,7 +47,8 @@ struct LineState {
 
 impl<T> Unordered<T> {
     pub(super) fn new() -> Self {
-        Unordered { seats: Vec::new(), free: Vec::new(), count: 0, line: Arc::default() }
+        let (line, front) = (Arc::default(), VecDeque::new());
+        Unordered { seats: Vec::new(), free: Vec::new(), count: 0, line, front }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -53,7 +56,7 @@ impl<T> Unordered<T> {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        !self.line.state().seats.is_empty()
+        !self.front.is_empty() || !self.line.state().seats.is_empty()
     }
 
     /// The handle for the next job, if its seat has one that has served.
@@ -106,7 +109,10 @@ impl<T> Unordered<T> {
     /// The next one that ended, and in how many attempts; pending also if there is none at all.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<(Result<T, JobError>, u32)> {
         loop {
-            let Some(n) = self.line.next(cx) else { return Poll::Pending };
+            if self.front.is_empty() {
+                self.line.take(&mut self.front, cx);
+            }
+            let Some(n) = self.front.pop_front() else { return Poll::Pending };
             let seat = &mut self.seats[n];
             match mem::replace(&mut seat.guest, Guest::None) {
                 // Left over from an earlier guest.
@@ -146,19 +152,19 @@ impl<T> Unordered<T> {
 }
 
 impl Line {
-    /// The first seat in the line; if there is none, `cx` is told of the next.
-    fn next(&self, cx: &mut Context<'_>) -> Option<usize> {
-        if let Some(seat) = self.state().seats.pop_front() {
-            return Some(seat);
+    /// Moves the line into `front`, which is empty; if nobody stands in it, `cx` is told of the next.
+    fn take(&self, front: &mut VecDeque<usize>, cx: &mut Context<'_>) {
+        mem::swap(&mut self.state().seats, front);
+        if !front.is_empty() {
+            return;
         }
         // A waker's code runs when it is cloned or dropped: both outside of the lock.
         let waker = cx.waker().clone();
         let mut state = self.state();
-        let seat = state.seats.pop_front();
-        let old = if seat.is_none() { state.task.replace(waker) } else { None };
+        mem::swap(&mut state.seats, front);
+        let old = if front.is_empty() { state.task.replace(waker) } else { None };
         drop(state);
         drop(old);
-        seat
     }
 
     fn state(&self) -> MutexGuard<'_, LineState> {
