@@ -18,7 +18,7 @@ use crate::worker;
 const MAX_PAYLOAD: u64 = u32::MAX as u64 - 4096;
 
 /// Jobs that may be handed to one worker and not be answered.
-const WINDOW: usize = 512;
+const WINDOW: usize = 1024;
 
 /// What is handed to a worker ahead is expected to take no longer than this: more would not make
 /// anything faster, and would wait there for longer than need be.
