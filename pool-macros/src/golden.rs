@@ -149,3 +149,25 @@ fn every_expansion_keeps_the_users_function() {
         assert!(text.matches("compile_error").count() >= 2, "{text}");
     }
 }
+
+#[test]
+fn an_attribute_that_makes_a_runtime_is_refused_and_left_out() {
+    let cases: [(Expand, &str, bool); 9] = [
+        (expand::main, "tokio::main", true),
+        (expand::main, "::async_std::main", true),
+        (expand::main, "tokio::test", true),
+        (expand::test, "tokio::test", true),
+        (expand::test, "actix_rt::test", true),
+        // What these do cannot be known.
+        (expand::main, "main", false),
+        (expand::main, "my::tokio::main", false),
+        (expand::main, "test_log::test", false),
+        (expand::test, "tokio::instrument", false),
+    ];
+    for (expand, path, refused) in cases {
+        let item = format!("#[{path}(flavor = \"local\")] async fn main() {{ work().await }}");
+        let text = expand(TokenStream::new(), item.parse().unwrap()).to_string();
+        assert_eq!(text.matches("compile_error").count(), usize::from(refused), "{text}");
+        assert_eq!(text.contains("\"local\""), !refused, "{text}");
+    }
+}

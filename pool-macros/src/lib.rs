@@ -99,6 +99,9 @@ pub fn pool_job(args: TokenStream, item: TokenStream) -> TokenStream {
 /// | `worker_threads = 4` | threads of that runtime, with `"multi_thread"` |
 /// | `crate = path` | where the crate `pool` is, if not at `::pool` |
 ///
+/// `#[tokio::main]` below this attribute is refused: the runtime is made here. For another runtime,
+/// or one with other options, leave `async` away and block on that runtime in the function.
+///
 /// # Panics
 ///
 /// If the tokio runtime of an `async fn` cannot be built.

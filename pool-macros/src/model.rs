@@ -319,20 +319,11 @@ impl WrappedFn {
     }
 
     pub(crate) fn test(args: RuntimeArgs, function: Function, errors: &mut Errors) -> Self {
-        let again = function
-            .attrs
-            .iter()
-            .find(|attr| attr.path().segments.last().is_some_and(|last| last.ident == "test"));
-        if let Some(attr) = again {
-            errors.push(Error::new_spanned(
-                attr,
-                "`#[pool::test]` makes the function a test already; remove the other attribute",
-            ));
-        }
         WrappedFn::new("test", args, function, errors)
     }
 
-    fn new(kind: &str, args: RuntimeArgs, function: Function, errors: &mut Errors) -> Self {
+    fn new(kind: &str, args: RuntimeArgs, mut function: Function, errors: &mut Errors) -> Self {
+        reject_attributes(kind, &mut function.attrs, errors);
         for input in &function.sig.inputs {
             errors.push(Error::new_spanned(
                 input,
@@ -365,6 +356,45 @@ impl WrappedFn {
         }
         WrappedFn { function, args }
     }
+}
+
+/// The crates whose `main` and `test` make a runtime out of an `async fn`.
+const RUNTIMES: [&str; 5] = ["actix_rt", "actix_web", "async_std", "smol_potat", "tokio"];
+
+/// Takes those away that would do once more what `#[pool::main]` or `#[pool::test]` does.
+fn reject_attributes(kind: &str, attrs: &mut Vec<Attribute>, errors: &mut Errors) {
+    attrs.retain(|attr| {
+        let path: Vec<String> =
+            attr.path().segments.iter().map(|segment| segment.ident.to_string()).collect();
+        let message = match &*path {
+            // Only where the crate is written as well: a `main` may be anything.
+            [krate, word]
+                if RUNTIMES.contains(&&**krate) && ["main", "test"].contains(&&**word) =>
+            {
+                let way_out = match &**krate {
+                    "tokio" => format!(
+                        "remove `#[tokio::{word}]` and give its options (`flavor`, \
+                         `worker_threads`) to `#[pool::{kind}]`"
+                    ),
+                    _ => format!(
+                        "remove `#[{krate}::{word}]`; for that runtime, remove `async` too and \
+                         block on it in the function"
+                    ),
+                };
+                format!(
+                    "`#[pool::{kind}]` makes the tokio runtime of an `async fn` itself: nothing \
+                     `async` is left below it; {way_out}"
+                )
+            }
+            [.., word] if kind == "test" && word == "test" => {
+                "`#[pool::test]` makes the function a test already; remove the other attribute"
+                    .to_owned()
+            }
+            _ => return true,
+        };
+        errors.push(Error::new_spanned(attr, message));
+        false
+    });
 }
 
 /// A function under `#[pool::worker_start]`.
