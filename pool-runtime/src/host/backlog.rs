@@ -294,6 +294,11 @@ impl fmt::Debug for Backlog {
     }
 }
 
+/// What waits here of tokio's says so of itself or does not, by what locks tokio is built with. No
+/// code of a user's runs while it is locked.
+impl UnwindSafe for Backlog {}
+impl RefUnwindSafe for Backlog {}
+
 impl Holder for Backlog {
     fn give_up(&self, cell: &Arc<Cell>, ticket: i64, _manner: Manner) -> bool {
         let removed = self.remove(cell, ticket);

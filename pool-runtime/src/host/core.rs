@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use super::act::Core;
 use super::after::After;
 use super::backlog::Share;
-use super::cell::{Cell, Holder, Numbered, Place};
+use super::cell::{Holder, Numbered, Place};
 use super::hub::Hub;
 use super::inbox::Inbox;
 use super::latch::Latch;
@@ -53,14 +53,14 @@ const SOON: Duration = Duration::from_millis(1);
 /// One pool of worker processes.
 pub(crate) struct Host {
     inner: Mutex<Inner>,
-    inbox: Inbox,
-    driver_waiting: AtomicBool,
+    pub(super) inbox: Inbox,
+    pub(super) driver_waiting: AtomicBool,
     /// The driver comes soon, by its clock.
-    is_due_soon: AtomicBool,
+    pub(super) is_due_soon: AtomicBool,
     /// A job like others that are submitted would wait behind some that no worker takes.
-    is_backed_up: AtomicBool,
+    pub(super) is_backed_up: AtomicBool,
     /// Something was left behind for whoever comes next, since the driver has come by its clock.
-    has_left_some: AtomicBool,
+    pub(super) has_left_some: AtomicBool,
     /// Places in the queue.
     pub(crate) room: Room,
     /// How many workers it has at most.
@@ -165,49 +165,6 @@ impl Host {
     /// Whether this is the driver's own thread.
     pub(crate) fn is_driver(&self) -> bool {
         self.driver.get() == Some(&thread::current().id())
-    }
-
-    /// Hands in a job that holds a place in the queue. Behind others that no worker takes, it may as
-    /// well lie in the inbox until the driver comes, if that is soon: it enters with many at once.
-    pub(crate) fn submit(&self, cell: Arc<Cell>) {
-        match self.may_wait() && !cell.is_special() {
-            true => self.submit_behind(cell),
-            false => self.enter(News::Submit(cell)),
-        }
-    }
-
-    /// Whether jobs that are like others need not enter now.
-    fn may_wait(&self) -> bool {
-        self.is_backed_up.load(Ordering::Relaxed) && self.is_due_soon.load(Ordering::Relaxed)
-    }
-
-    /// Those that were handed in one [behind](Self::submit_behind) the other enter.
-    pub(crate) fn submit_rest(&self) {
-        if !self.may_wait() {
-            self.catch_up();
-        }
-    }
-
-    /// Hands in one of several, which enter together at [`catch_up`](Self::catch_up), or
-    /// before that if it takes a while: the driver comes for them, and is woken for it only if
-    /// it would not come soon.
-    pub(crate) fn submit_behind(&self, cell: Arc<Cell>) {
-        let is_first = self.inbox.put(News::Submit(cell));
-        if !self.has_left_some.load(Ordering::Relaxed) {
-            self.has_left_some.store(true, Ordering::Relaxed);
-        }
-        // Whoever was the first sees to all that lies there.
-        if !is_first {
-            return;
-        }
-        fence(Ordering::SeqCst);
-        if !self.is_due_soon.load(Ordering::SeqCst) {
-            self.bell.notify_one();
-        }
-        if self.rest.is_set() {
-            // There is no driver any more.
-            self.catch_up();
-        }
     }
 
     /// A queue has new jobs.
@@ -515,7 +472,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use super::super::cell::Order;
+    use super::super::cell::{Cell, Order};
     use super::super::launch::{Output, Program};
     use super::super::news::Gone;
     use super::*;

@@ -40,6 +40,7 @@ mod race;
 mod room;
 pub(crate) mod seats;
 mod shares;
+mod submit;
 mod track;
 mod wakers;
 

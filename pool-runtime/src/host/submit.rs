@@ -1,0 +1,53 @@
+//! The way of a job into the pool: at once, or behind others together with many.
+
+use std::sync::Arc;
+use std::sync::atomic::{Ordering, fence};
+
+use super::cell::Cell;
+use super::core::Host;
+use super::news::News;
+
+impl Host {
+    /// Hands in a job that holds a place in the queue. Behind others that no worker takes, it may as
+    /// well lie in the inbox until the driver comes, if that is soon: it enters with many at once.
+    pub(crate) fn submit(&self, cell: Arc<Cell>) {
+        match self.may_wait() && !cell.is_special() {
+            true => self.submit_behind(cell),
+            false => self.enter(News::Submit(cell)),
+        }
+    }
+
+    /// Whether jobs that are like others need not enter now.
+    fn may_wait(&self) -> bool {
+        self.is_backed_up.load(Ordering::Relaxed) && self.is_due_soon.load(Ordering::Relaxed)
+    }
+
+    /// Those that were handed in one [behind](Self::submit_behind) the other enter.
+    pub(crate) fn submit_rest(&self) {
+        if !self.may_wait() {
+            self.catch_up();
+        }
+    }
+
+    /// Hands in one of several, which enter together at [`catch_up`](Self::catch_up), or
+    /// before that if it takes a while: the driver comes for them, and is woken for it only if
+    /// it would not come soon.
+    pub(crate) fn submit_behind(&self, cell: Arc<Cell>) {
+        let is_first = self.inbox.put(News::Submit(cell));
+        if !self.has_left_some.load(Ordering::Relaxed) {
+            self.has_left_some.store(true, Ordering::Relaxed);
+        }
+        // Whoever was the first sees to all that lies there.
+        if !is_first {
+            return;
+        }
+        fence(Ordering::SeqCst);
+        if !self.is_due_soon.load(Ordering::SeqCst) {
+            self.bell.notify_one();
+        }
+        if self.rest.is_set() {
+            // There is no driver any more.
+            self.catch_up();
+        }
+    }
+}
