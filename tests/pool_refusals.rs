@@ -403,6 +403,16 @@ fn a_program_whose_main_is_not_wrapped_is_told_so_and_runs_once() {
 }
 
 #[pool::test]
+fn a_main_that_is_inside_of_a_runtime_may_ask_whether_it_is_a_worker() {
+    isolated(|| {
+        let (status, output) = run_puppet(&mut Command::new(env!("CARGO_BIN_EXE_puppet-inside")));
+        assert!(status.success(), "{status}: {output}");
+        assert_eq!(output.matches("main runs").count(), 1, "{output}");
+        said(&output, &["now: 2000", "later: 2000"]);
+    });
+}
+
+#[pool::test]
 fn two_jobs_of_one_name_are_an_error_that_names_both_places() {
     isolated(|| {
         let (status, output) =

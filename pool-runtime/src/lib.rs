@@ -191,6 +191,11 @@ pub use stream::{BlockingStream, JobStream};
 /// [`#[pool::main]`](macro@main) calls it; call it yourself, as the very first thing in `main`,
 /// in a program that cannot use the attribute.
 ///
+/// Where another macro makes `main`, with a runtime around it, a worker serves on a thread that is
+/// outside of that runtime; what the macro has started by then, such as the runtime's own threads,
+/// each worker has too. [`#[pool::main]`](macro@main) on an `async fn main` makes the runtime in the
+/// host alone.
+///
 /// # Examples
 ///
 /// ```

@@ -2,6 +2,9 @@
 //! hooks, greet the host.
 
 use std::sync::Arc;
+use std::thread;
+
+use tokio::runtime::Handle;
 
 use super::outbox::Outbox;
 use super::{guard, panic, serve};
@@ -10,6 +13,9 @@ use crate::os::{self, Adopted, Adoption, Nudge};
 use crate::recorder::Recorder;
 use crate::registry;
 use crate::wire::{Hello, PROTOCOL_VERSION, Welcome};
+
+/// As the thread of a `main` has it where nothing else is asked for; it is reserved, not used.
+const STACK: usize = 8 * 1024 * 1024;
 
 /// Serves and exits if this process was started as a worker; else returns.
 pub(crate) fn serve_if_worker() {
@@ -21,6 +27,21 @@ pub(crate) fn serve_if_worker() {
         }
     };
     os::forget_environment();
+    if Handle::try_current().is_err() {
+        serve(adopted);
+    }
+    // A `main` by another macro, inside of whose runtime no async job could be waited for: on a
+    // thread that is in none.
+    let thread = thread::Builder::new().stack_size(STACK);
+    match thread.spawn(move || -> () { serve(adopted) }) {
+        // It ends with the process.
+        Ok(serving) => _ = serving.join(),
+        Err(error) => give_up("a pool worker has no thread to serve on:", &error.to_string()),
+    }
+    os::leave(os::EXIT_BROKEN)
+}
+
+fn serve(adopted: Adopted) -> ! {
     match start(adopted) {
         Ok(worker) => worker.serve_and_leave(),
         Err(reason) => give_up("a pool worker could not start:", &reason),
