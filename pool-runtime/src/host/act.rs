@@ -93,6 +93,10 @@ impl Core {
             // Those that come by the thousand are fed above.
             News::Submit(_) | News::Answers(..) | News::Replies(_) => {}
             News::GiveUp(cell, manner) => {
+                // It may have answered, if any worker has had it.
+                if cell.attempt() > 0 {
+                    self.peek_at_all(around, after);
+                }
                 if cell.status() != JobStatus::Ended {
                     match self.key_of(&cell) {
                         Some(job) => self.give_up(around, job, manner, after),
@@ -246,7 +250,7 @@ impl Core {
                     let event = if gently && !self.has_begun(worker) {
                         Event::NotBegun { worker }
                     } else {
-                        Event::Recalled { worker, kept: self.recall(worker) }
+                        Event::Recalled { worker, kept: self.recall(around, worker, after) }
                     };
                     self.scheduler.handle_event(self.now, event);
                 }
@@ -343,7 +347,7 @@ impl Core {
     }
 
     /// Takes back what is not claimed; how many jobs stay.
-    fn recall(&mut self, worker: WorkerId) -> usize {
+    fn recall(&mut self, around: &Around, worker: WorkerId, after: &mut After) -> usize {
         let Some(seat) = self.seats.get(worker) else { return 0 };
         seat.hand_over();
         let Some(link) = &seat.link else { return 0 };
@@ -357,6 +361,10 @@ impl Core {
         }
         if let (0, Some(journal)) = (kept, &link.journal) {
             journal.begin(None);
+        }
+        if kept > 0 {
+            // It has begun one, so it is up, whether its greeting was read by now or not.
+            self.is_up(around, worker, after);
         }
         kept
     }

@@ -16,11 +16,13 @@ impl Core {
         let (slot, pid) = (link.slot(), link.process.id());
         self.ledger.process_started(slot);
         around.hub.publish(&mut after.wakers, || PoolEvent::WorkerStarted { slot, pid });
-        match self.seats.get(link.worker) {
+        let worker = link.worker;
+        match self.seats.get(worker) {
             Some(seat) if !seat.killed => seat.link = Some(link),
             // Told to die before it was born.
             Some(_) | None => link.kill(),
         }
+        self.handle(around, Event::Connected { worker }, &mut Cause::default(), after);
     }
 
     /// It can run jobs.
@@ -28,6 +30,18 @@ impl Core {
         if let Some(link) = self.seats.get(worker).and_then(|seat| seat.link.as_ref()) {
             let (slot, pid) = (link.slot(), link.process.id());
             around.hub.publish(&mut after.wakers, || PoolEvent::WorkerReady { slot, pid });
+        }
+        self.is_up(around, worker, after);
+    }
+
+    /// What it was given before may run, if that was not known by now.
+    pub(super) fn is_up(&mut self, around: &Around, worker: WorkerId, after: &mut After) {
+        let Some(seat) = self.seats.get(worker).filter(|seat| !seat.is_up) else { return };
+        seat.is_up = true;
+        if let (Some(&(_, job)), Some(link)) = (seat.window.front(), &seat.link) {
+            link.probe();
+            let head = self.scheduler.get(job);
+            seat.begin_head(head, around, &mut after.wakers, &mut after.trace);
         }
     }
 

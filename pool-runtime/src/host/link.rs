@@ -211,6 +211,17 @@ impl Link {
         }
     }
 
+    /// Finds out whether the worker has stopped listening, for a frame that lies there already: else
+    /// the next write does.
+    pub(super) fn probe(&self) {
+        if let Err(error) = self.channel.try_write(&[]) {
+            if error.kind() != io::ErrorKind::WouldBlock {
+                self.out().close();
+                self.blocked.notify_one();
+            }
+        }
+    }
+
     /// The driver's part of writing. True if the channel takes no more for now.
     pub(super) fn write_on(&self) -> bool {
         let mut out = self.out();

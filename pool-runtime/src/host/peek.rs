@@ -9,9 +9,11 @@ use std::sync::Arc;
 
 use super::act::Core;
 use super::after::After;
+use super::cause::Cause;
 use super::link::{Answer, Link, TEXT_ROOM};
 use super::news::Around;
 use crate::recorder::Farewell;
+use crate::scheduler::Event;
 use crate::wire::{Frame, ToHost, WireFault};
 
 impl Core {
@@ -36,7 +38,20 @@ impl Core {
         // death tells which replies count.
         let is_seen_to = link.journal.is_some() || link.limits.first().is_some();
         if !is_seen_to && link.recorder.farewell().is_none() {
+            self.look_whether_it_is_up(around, link, after);
             self.take_replies(around, link, u64::MAX, after);
+        }
+    }
+
+    /// A worker that has begun a job is up, though its greeting was not read yet.
+    fn look_whether_it_is_up(&mut self, around: &Around, link: &Link, after: &mut After) {
+        let worker = link.worker;
+        let Some(seat) = self.seats.get(worker).filter(|seat| !seat.is_up && !seat.killed) else {
+            return;
+        };
+        if seat.window.front().is_some_and(|&(seq, _)| link.was_claimed(seq)) {
+            self.is_up(around, worker, after);
+            self.handle(around, Event::WorkerReady { worker }, &mut Cause::default(), after);
         }
     }
 
@@ -53,7 +68,7 @@ impl Core {
     /// Books what a worker has answered to jobs below seq `until`.
     fn take_replies(&mut self, around: &Around, link: &Arc<Link>, until: u64, after: &mut After) {
         let Some(seat) = self.seats.get(link.worker).filter(|seat| !seat.killed) else { return };
-        if seat.window.is_empty() {
+        if seat.window.is_empty() || !seat.is_up {
             return;
         }
         let from = link.unseen();

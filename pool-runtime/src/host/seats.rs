@@ -29,6 +29,8 @@ pub(super) struct Seat {
     pub(super) frames: Vec<u8>,
     /// Replies to jobs below this seq are booked, whether they have come over the channel or not.
     pub(super) booked: u64,
+    /// It has greeted: its jobs may have begun.
+    pub(super) is_up: bool,
     /// It was told to die: whatever it says from here on is not heard.
     pub(super) killed: bool,
 }
@@ -43,7 +45,8 @@ impl Seats {
     /// Makes a place for a new life.
     pub(super) fn launch(&mut self, worker: WorkerId) {
         let (window, frames) = (VecDeque::new(), Vec::new());
-        let seat = Seat { worker, link: None, window, frames, booked: 0, killed: false };
+        let (is_up, killed) = (false, false);
+        let seat = Seat { worker, link: None, window, frames, booked: 0, is_up, killed };
         if let Some(place) = self.0.get_mut(worker.slot as usize) {
             *place = Some(seat);
         }
@@ -102,6 +105,7 @@ pub(crate) fn take_due<T>(window: &mut VecDeque<(u64, T)>, seq: u64) -> Result<T
 
 impl Seat {
     /// The job at the front of the window, if there is one, is what the worker can run now: `head`.
+    /// Nothing is before it is up.
     pub(super) fn begin_head(
         &self,
         head: Option<&Task>,
@@ -109,6 +113,9 @@ impl Seat {
         wakers: &mut Vec<Waker>,
         trace: &mut trace::Pending,
     ) {
+        if !self.is_up {
+            return;
+        }
         let head = head.map(|task| &task.cell);
         if let Some(journal) = self.link.as_ref().and_then(|link| link.journal.as_ref()) {
             journal.begin(head.map(|cell| cell.id()));

@@ -10,6 +10,7 @@ use super::event::{Action, Ending, JobKey, Reply, Time, WorkerId};
 use super::job::{Doom, Jobs, Place};
 use super::machine::{Alarm, Mode, Scheduler};
 use super::recall::CHECK_AFTER;
+use super::worker::Stage;
 
 /// How often deaths that were nobody's fault may move a job from the head of a window.
 /// A frame that kills whoever reads it must not circle for ever.
@@ -57,13 +58,14 @@ impl<T> Scheduler<T> {
     /// Hands out jobs while there are workers who take them: idle ones first, and to one worker
     /// no more than its share before the next is served.
     pub(super) fn dispatch(&mut self, now: Time) {
-        if !self.crew.has_places() {
+        if !self.crew.has_places() && self.crew.first_early().is_none() {
             return;
         }
         let mut share = 0;
         let mut next = self.next_in_time(now);
         while let Some((mut index, mut weight)) = next {
-            let Some((slot, places)) = self.crew.who_takes(weight, now) else { return };
+            let taker = self.crew.who_takes(weight, now).or_else(|| self.early_taker(index));
+            let Some((slot, places)) = taker else { return };
             if share == 0 {
                 share = self.queue.len().div_ceil(self.config.workers as usize);
             }
@@ -78,14 +80,17 @@ impl<T> Scheduler<T> {
                     _ => break,
                 }
             }
-            if before == 0 {
+            if before == 0 && self.crew[slot].stage == Stage::Ready {
                 self.head_began(now, slot);
+            } else if before == 0 {
+                self.crew[slot].head_since = now;
             }
             if before < 2 && self.crew[slot].window.len() > 1 {
                 self.arm_tick(now);
             }
             self.crew.settle(slot, now);
         }
+        self.fetch_early(now);
     }
 
     /// What a job is expected to take. One with a memory limit is handed to an empty worker, and
@@ -136,8 +141,8 @@ impl<T> Scheduler<T> {
         });
     }
 
-    /// The first job of this window can run from now on.
-    fn head_began(&mut self, now: Time, slot: u32) {
+    /// The first job of this window, if it has any, can run from now on.
+    pub(super) fn head_began(&mut self, now: Time, slot: u32) {
         let worker = &mut self.crew[slot];
         if let Some(index) = worker.window.front() {
             worker.head_since = now;

@@ -25,6 +25,8 @@ enum Shelf {
     Open,
     /// The same, and it was asked in vain since it last changed.
     Passed,
+    /// Starting, and a job may wait there for it.
+    Early,
 }
 
 /// A worker, and what was made of it when it was last settled.
@@ -63,6 +65,8 @@ pub(super) struct Crew {
     /// All of these were served before those that are open, and refuse what has this weight or more.
     passed: List,
     refused: Weight,
+    /// The one that was launched first comes first.
+    early: List,
     timers: BTreeSet<(Time, u32)>,
     sums: Sums,
     pub(super) times: Times,
@@ -87,6 +91,7 @@ impl Crew {
             open: List::EMPTY,
             passed: List::EMPTY,
             refused: Weight::NONE,
+            early: List::EMPTY,
             timers: BTreeSet::new(),
             sums: Sums::default(),
             times: Times::default(),
@@ -188,10 +193,21 @@ impl Crew {
             || weight < self.refused && self.passed.iter(&self.links).any(takes)
     }
 
-    /// Whether anybody has a place for a job that is light enough.
+    /// Whether anybody who is up has a place for a job that is light enough.
     #[inline]
     pub(super) fn has_places(&self) -> bool {
         !(self.idle.is_empty() && self.open.is_empty() && self.passed.is_empty())
+    }
+
+    /// For whom a job may wait who is not up yet.
+    #[inline]
+    pub(super) fn first_early(&self) -> Option<u32> {
+        self.early.first()
+    }
+
+    /// Whether anybody is up and has nothing to do.
+    pub(super) fn has_idle(&self) -> bool {
+        !self.idle.is_empty()
     }
 
     /// Puts a job into the window of this worker.
@@ -294,6 +310,8 @@ impl Crew {
             if worker.window.is_empty() { Shelf::Idle } else { Shelf::Open }
         } else if worker.stage == Stage::Gone {
             Shelf::Gone
+        } else if worker.has_early_place() {
+            Shelf::Early
         } else {
             Shelf::None
         };
@@ -308,6 +326,7 @@ impl Crew {
             Shelf::Idle => self.idle.remove(links, slot),
             Shelf::Open => self.open.remove(links, slot),
             Shelf::Passed => self.passed.remove(links, slot),
+            Shelf::Early => self.early.remove(links, slot),
         }
         match shelf {
             Shelf::None | Shelf::Passed => {}
@@ -319,6 +338,7 @@ impl Crew {
             }
             // Also one that was here already: whoever was just served comes last.
             Shelf::Open => self.open.push_back(links, slot),
+            Shelf::Early => self.early.push_back(links, slot),
         }
     }
 }

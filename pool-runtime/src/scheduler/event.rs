@@ -97,7 +97,9 @@ pub(crate) enum Event {
     Cancel { job: JobKey },
     /// The same without a grace period.
     Kill { job: JobKey },
-    /// The worker is connected and runs what it is given.
+    /// The worker's process is there, and takes what is sent to it once it is up.
+    Connected { worker: WorkerId },
+    /// The worker is up and runs what it is given.
     WorkerReady { worker: WorkerId },
     /// The first job of the worker's window is answered.
     /// `took`: how long the job ran, by the worker's own word.

@@ -210,6 +210,11 @@ impl<T> Scheduler<T> {
             Event::Replied { .. } => {}
             Event::Cancel { job } => self.give_up(now, job, Doom::Cancel),
             Event::Kill { job } => self.give_up(now, job, Doom::Kill),
+            Event::Connected { worker } => {
+                if let Some(slot) = self.crew.find(worker) {
+                    self.connected(now, slot);
+                }
+            }
             Event::WorkerReady { worker } => {
                 if let Some(slot) = self.crew.find(worker) {
                     self.started(now, slot);
@@ -329,8 +334,9 @@ impl<T> Scheduler<T> {
         let job = or_never(self.timers.first().map(|&(at, ..)| at));
         let worker = or_never(self.crew.next_timer());
         let home = or_never(self.next_home_time());
-        let earliest =
-            check.min(tick).min(job).min(worker).min(or_never(self.launches.due)).min(home);
+        let fetch = or_never(self.next_fetch().map(|(at, _)| at));
+        let launch = or_never(self.launches.due);
+        let earliest = check.min(tick).min(job).min(worker).min(launch).min(home).min(fetch);
         (earliest != Time::NEVER).then_some(earliest)
     }
 
@@ -378,8 +384,9 @@ impl<T> Scheduler<T> {
         }
         let sums = self.crew.sums();
         let asleep = self.config.workers as usize - sums.present;
+        let starting = sums.starting - sums.early;
         // Where the last launch failed, one job is enough to try the next.
-        if self.launches.failed == 0 { sums.starting + asleep } else { asleep.min(1) }
+        if self.launches.failed == 0 { starting + asleep } else { asleep.min(1) }
     }
 
     /// Whether the workers are up. What fails now outweighs what was once ready.
@@ -449,6 +456,7 @@ impl<T> Scheduler<T> {
                 Stage::Gone | Stage::Killed { .. } => {}
                 Stage::Ready if self.crew[slot].window.is_empty() => self.kill(now, slot),
                 Stage::Ready => self.recall(now, slot),
+                Stage::Starting if self.crew[slot].holds_early() => self.recall(now, slot),
                 Stage::Starting | Stage::Stopping => self.kill(now, slot),
             }
         }
@@ -458,7 +466,7 @@ impl<T> Scheduler<T> {
     fn worker_overdue(&mut self, now: Time, slot: u32) {
         match self.crew[slot].stage {
             Stage::Gone => {}
-            Stage::Starting => self.kill_launch(now, slot),
+            Stage::Starting => self.launch_overdue(now, slot),
             Stage::Stopping => self.kill(now, slot),
             Stage::Killed { .. } if !self.config.killable => self.abandon(now, slot),
             // What it had claimed is known from the recall before the kill.

@@ -25,7 +25,7 @@ impl<T> Scheduler<T> {
     pub(crate) fn workers(&self) -> impl Iterator<Item = WorkerView<'_, T>> {
         self.crew.slots().map(|slot| {
             let worker = &self.crew[slot];
-            let head = worker.window.front().map(|index| {
+            let head = worker.window.front().filter(|_| !worker.holds_early()).map(|index| {
                 let job = &self.jobs[index];
                 (job.payload(), job.attempts() + 1, worker.head_since)
             });
@@ -43,11 +43,14 @@ impl<T> Scheduler<T> {
     }
 
     /// How long the job has waited that has waited longest: in the queue, in its back-off, or
-    /// handed ahead behind another.
+    /// handed ahead, behind another or to a worker that is not up yet.
     pub(crate) fn oldest_queued(&self, now: Time) -> Option<Duration> {
         // Several priorities may have left for one window, so each job there is looked at.
         let slots = self.crew.slots();
-        let ahead = slots.flat_map(|slot| self.crew[slot].window.iter().skip(1));
+        let ahead = slots.flat_map(|slot| {
+            let worker = &self.crew[slot];
+            worker.window.iter().skip(usize::from(!worker.holds_early()))
+        });
         let since = self.queue.firsts().chain(ahead).map(|index| self.jobs[index].waits_since());
         since.min().map(|since| now.since(since))
     }

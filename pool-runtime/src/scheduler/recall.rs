@@ -83,7 +83,7 @@ impl<T> Scheduler<T> {
             return;
         }
         job.doom = Some(doom);
-        if self.crew[slot].stage == Stage::Ready {
+        if self.crew[slot].stage == Stage::Ready || self.crew[slot].holds_early() {
             self.recall(now, slot);
         }
     }
@@ -99,7 +99,9 @@ impl<T> Scheduler<T> {
         }
         self.actions.push_back(Action::Recall { worker: self.crew.id(slot), gently });
         // The hands answer before anything else; this is for hands that forget to.
-        self.crew.set_timer(slot, Some(now + PATIENCE));
+        if self.crew[slot].stage != Stage::Starting {
+            self.crew.set_timer(slot, Some(now + PATIENCE));
+        }
         self.crew.settle(slot, now);
     }
 
@@ -110,10 +112,17 @@ impl<T> Scheduler<T> {
         if !std::mem::take(&mut worker.recalling) {
             return;
         }
+        if worker.stage == Stage::Starting {
+            match kept {
+                0 => self.fetched(now, slot),
+                _ => self.started(now, slot),
+            }
+        }
+        let worker = &mut self.crew[slot];
         // What an earlier recall told stays true.
         let kept = kept.max(worker.claimed).min(worker.window.len());
         worker.claimed = kept;
-        if kept == 0 {
+        if kept == 0 && worker.stage == Stage::Ready {
             let head = worker.window.front();
             // Did it have time enough to take the job? What it is given next might lie there too.
             let late = worker.head_since + CHECK_AFTER <= now;
@@ -128,6 +137,10 @@ impl<T> Scheduler<T> {
         }
         if self.mode == Mode::Shutdown {
             self.kill(now, slot);
+        } else if self.crew[slot].stage == Stage::Starting {
+            if self.crew[slot].overdue {
+                self.kill_launch(now, slot);
+            }
         } else if kept == 0 && self.crew[slot].over_memory {
             self.stop(now, slot);
         } else {

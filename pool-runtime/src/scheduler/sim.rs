@@ -44,6 +44,7 @@ type Counters = BTreeMap<&'static str, u64>;
 const EXPECTED: &[&str] = &[
     "event Cancel",
     "event Kill",
+    "event Connected",
     "event WorkerReady",
     "event Replied Done",
     "event Replied Panicked",
@@ -102,6 +103,8 @@ const EXPECTED: &[&str] = &[
     "submit after close",
     "submit past its deadline",
     "timed out unclaimed",
+    "handed out before it was up",
+    "fetched from a worker that starts",
 ];
 
 /// Runs one world to its end.

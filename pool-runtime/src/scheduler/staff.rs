@@ -20,9 +20,9 @@ impl<T> Scheduler<T> {
             Mode::Closing => limit.min(self.jobs.len()),
             Mode::Open if self.config.idle_timeout.is_none() => limit,
             Mode::Open => {
-                // Each starting worker will take one of the waiting jobs; a slot that never
-                // had a worker gets one, for those who wait until all are up.
-                let needed = self.queue.len().saturating_sub(sums.starting);
+                // Each starting worker will take one of the waiting jobs, unless it has one; a slot
+                // that never had a worker gets one, for those who wait until all are up.
+                let needed = self.queue.len().saturating_sub(sums.starting - sums.early);
                 limit.min(sums.starting + sums.ready + needed.max(sums.unborn_gone))
             }
         }
@@ -58,12 +58,16 @@ impl<T> Scheduler<T> {
                 }
             }
         }
-        while self.serving() > self.wanted() {
+        // What comes back in a moment is for those who idle.
+        while self.serving() > self.wanted() && self.crew.sums().recalling == 0 {
             if let Some(slot) = self.crew.longest_idle() {
                 self.stop(now, slot);
                 continue;
             }
-            let starting = |slot: &u32| self.crew[*slot].stage == Stage::Starting;
+            let starting = |slot: &u32| {
+                let worker = &self.crew[*slot];
+                worker.stage == Stage::Starting && worker.window.is_empty()
+            };
             match self.crew.slots().find(starting) {
                 Some(slot) => self.kill(now, slot),
                 None => return,
@@ -76,6 +80,7 @@ impl<T> Scheduler<T> {
         worker.stage = Stage::Starting;
         worker.generation = worker.generation.wrapping_add(1);
         worker.served = 0;
+        worker.connected = false;
         worker.over_memory = false;
         self.crew.set_timer(slot, Some(now + self.config.start_timeout));
         self.crew.settle(slot, now);
@@ -89,8 +94,10 @@ impl<T> Scheduler<T> {
         }
         worker.stage = Stage::Ready;
         worker.born = true;
+        worker.overdue = false;
         self.launches.failed = 0;
         self.crew.set_timer(slot, None);
+        self.head_began(now, slot);
         self.crew.settle(slot, now);
     }
 
@@ -166,7 +173,7 @@ impl<T> Scheduler<T> {
                     self.attempt_ended(now, slot, began);
                 }
                 self.fell(now, index, claimed);
-            } else if position > 0 {
+            } else if position > 0 || launch_failed && !claimed {
                 self.put_back(index);
             } else if claimed {
                 self.crashed(now, slot, index, exit);

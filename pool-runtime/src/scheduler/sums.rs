@@ -15,7 +15,7 @@ impl Marks {
     pub(super) const UNBORN_GONE: Marks = Marks(1 << 3);
     /// Never ready since the pool began.
     pub(super) const UNBORN: Marks = Marks(1 << 4);
-    /// Its window holds a job.
+    /// Its window holds a job that it may run.
     pub(super) const BUSY: Marks = Marks(1 << 5);
     /// It is not known whether the head of its window was claimed.
     pub(super) const UNVERIFIED: Marks = Marks(1 << 6);
@@ -27,6 +27,9 @@ impl Marks {
     pub(super) const RECALLING: Marks = Marks(1 << 9);
     /// Jobs lie behind a head of which it is not known whether it was claimed.
     pub(super) const CROWDED: Marks = Marks(1 << 10);
+
+    /// Starting, and a job waits for it there.
+    pub(super) const EARLY: Marks = Marks(1 << 11);
 
     /// These marks, if they are deserved.
     pub(super) fn when(self, deserved: bool) -> Marks {
@@ -56,6 +59,7 @@ pub(super) struct Sums {
     pub(super) abandoned: usize,
     pub(super) recalling: usize,
     pub(super) crowded: usize,
+    pub(super) early: usize,
 }
 
 impl Sums {
@@ -78,5 +82,6 @@ impl Sums {
         swap(&mut self.abandoned, Marks::ABANDONED);
         swap(&mut self.recalling, Marks::RECALLING);
         swap(&mut self.crowded, Marks::CROWDED);
+        swap(&mut self.early, Marks::EARLY);
     }
 }

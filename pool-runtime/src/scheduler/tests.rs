@@ -1,5 +1,6 @@
 //! The main rules, one by one, as a conversation: what is said, and what is to be done.
 
+mod early;
 mod staff;
 
 use std::sync::Arc;
@@ -90,6 +91,11 @@ impl Bench {
 
     fn worker(&self, slot: u32) -> WorkerId {
         WorkerId { slot, generation: self.generations[slot as usize] }
+    }
+
+    fn connected(&mut self, slot: u32) -> Vec<String> {
+        let worker = self.worker(slot);
+        self.feed(Event::Connected { worker })
     }
 
     fn ready(&mut self, slot: u32) -> Vec<String> {

@@ -51,7 +51,7 @@ pub(super) struct Worker {
     pub(super) is_to_be_pressed: bool,
     /// It did not take what it was given, and has not shown that it is awake.
     pub(super) unresponsive: bool,
-    /// When the head of the window became the head.
+    /// When the head of the window became the head; while the worker starts, when it was handed out.
     pub(super) head_since: Time,
     /// The timer of the head's timeout.
     pub(super) timeout_at: Option<Time>,
@@ -66,6 +66,8 @@ pub(super) struct Worker {
     pub(super) slack: u32,
     /// Attempts it answered in this life.
     pub(super) served: u64,
+    /// While it starts: what is sent to it lies there until it is up.
+    pub(super) connected: bool,
     /// It has been ready in this life or an earlier one.
     pub(super) born: bool,
     /// It was killed and lives on: nobody waits for it, and its slot is taken as long as it does.
@@ -93,6 +95,7 @@ impl Worker {
             done: 0,
             slack: 1,
             served: 0,
+            connected: false,
             born: false,
             abandoned: false,
         }
@@ -113,6 +116,17 @@ impl Worker {
         self.asked = false;
         self.until = None;
         self.overdue = false;
+    }
+
+    /// It may be handed a job before it is up.
+    pub(super) fn has_early_place(&self) -> bool {
+        let is_free = self.window.is_empty() && !self.recalling && !self.overdue;
+        self.stage == Stage::Starting && self.connected && is_free
+    }
+
+    /// It was handed one.
+    pub(super) fn holds_early(&self) -> bool {
+        self.stage == Stage::Starting && !self.window.is_empty()
     }
 
     /// Jobs lie behind its head, and may come back.
@@ -164,7 +178,8 @@ impl Worker {
         };
         stage
             | Marks::UNBORN.when(!self.born)
-            | Marks::BUSY.when(!self.window.is_empty())
+            | Marks::BUSY.when(!self.window.is_empty() && self.stage != Stage::Starting)
+            | Marks::EARLY.when(self.holds_early())
             | Marks::UNVERIFIED.when(self.is_unverified())
             | Marks::CROWDED.when(self.is_crowded())
             | Marks::ABANDONED.when(self.abandoned)

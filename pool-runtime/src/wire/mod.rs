@@ -5,7 +5,8 @@
 //!    descriptor travels with its first byte. Its length is fixed, so that the worker can read
 //!    exactly that and nothing of what follows.
 //! 2. The worker answers [`Hello`], which begins with a magic number. What follows, in both
-//!    directions, are frames: a header of 16 bytes, then the body.
+//!    directions, are frames: a header of 16 bytes, then the body. The first may lie behind the
+//!    `Welcome` before the worker is up: one that objects to that leaves without a look at it.
 //! 3. `Run` frames are numbered from zero (`seq`). A reply carries the number of the job that
 //!    it answers; replies come in the order of their jobs.
 //! 4. A reply that is small lies in the recorder's ring as well, and sooner than here; it is padded

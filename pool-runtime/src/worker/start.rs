@@ -84,7 +84,8 @@ fn start(adopted: Adopted) -> Result<serve::Worker, String> {
         trouble: run_hooks().err(),
     };
     channel.write_all(&hello.encode(), &[]).map_err(|_| os::HOST_GONE)?;
-    match hello.trouble {
+    // A job may lie here already, which is another one by the numbers of another table.
+    match hello.objection(&welcome) {
         None => Ok(worker),
         // The host has the reason and tells it.
         Some(_) => os::leave(os::EXIT_BROKEN),

@@ -122,6 +122,9 @@ impl World {
     fn check_taker(&self, at: usize, number: usize) -> Result<(), Violation> {
         let process = &self.processes[at];
         let worker = process.id;
+        if process.life == Life::Starting {
+            return self.check_early_taker(at, number);
+        }
         ensure!(process.serves(), "job {number} is assigned to {worker:?}, who does not serve");
         ensure!(process.silent != Silent::Yes, "job {number} is assigned to a silent worker");
         ensure!(process.asked_at.is_none(), "job {number} is assigned to one that may be killed");
@@ -143,6 +146,26 @@ impl World {
         let doomed = process.window.iter().any(|&other| self.is_doomed(other));
         ensure!(!doomed, "job {number} is assigned behind a doomed one");
         Ok(())
+    }
+
+    /// The same for one that is not up yet.
+    fn check_early_taker(&self, at: usize, number: usize) -> Result<(), Violation> {
+        let process = &self.processes[at];
+        let worker = process.id;
+        ensure!(process.killed_at.is_none(), "job {number} is assigned to {worker:?}, dead");
+        ensure!(process.connected, "job {number} is assigned to {worker:?}, who is not there");
+        ensure!(process.window.is_empty(), "job {number} is assigned behind one that waits");
+        ensure!(self.config.killable, "job {number} is assigned to one that cannot be killed");
+        let limited = self.jobs[number].terms.memory_limit.is_some();
+        ensure!(!limited, "job {number} has a memory limit, and its worker starts");
+        Ok(())
+    }
+
+    /// Whether somebody who is up has nothing to do.
+    pub(super) fn somebody_idles(&self) -> bool {
+        self.processes.iter().any(|process| {
+            process.serves() && process.window.is_empty() && process.silent == Silent::No
+        })
     }
 
     /// Nobody who may get the next job is overlooked.
@@ -167,7 +190,10 @@ impl World {
         is_alone: bool,
     ) -> Result<(), Violation> {
         let Some(index) = self.scheduler.jobs.find(self.jobs[number].key) else { return Ok(()) };
-        let waits = self.scheduler.jobs[index].place() == Place::Queue;
+        let waits = match self.scheduler.jobs[index].place() {
+            Place::Window(slot) => self.scheduler.crew[slot].stage == Stage::Starting,
+            place => place == Place::Queue,
+        };
         // By its priority it may go before those that wait.
         let was_known = is_wanted || !is_alone;
         ensure!(waits || was_known, "job {number} is taken, and nobody was hungry for it");

@@ -47,6 +47,7 @@ impl World {
         self.count(match event {
             Event::Cancel { .. } => "event Cancel",
             Event::Kill { .. } => "event Kill",
+            Event::Connected { .. } => "event Connected",
             Event::WorkerReady { .. } => "event WorkerReady",
             Event::Replied { reply: Reply::Done, .. } => "event Replied Done",
             Event::Replied { reply: Reply::Panicked, .. } => "event Replied Panicked",
@@ -172,7 +173,9 @@ impl World {
                 }
                 process.window.push_back(number);
                 process.loads.push_back(expected);
-                self.note_head(at);
+                if process.life == Life::Running {
+                    self.note_head(at);
+                }
                 Ok(())
             }
             Action::Recall { worker, gently } => {
@@ -232,18 +235,27 @@ impl World {
         let silent = process.head_since + Duration::from_millis(50) <= now;
         let doomed = process.window.iter().any(|&number| self.is_doomed(number));
         let over = process.over;
+        let starts = process.life == Life::Starting;
+        let overdue = starts && process.since + self.config.start_timeout <= now;
+        let wanted = silent && starts && self.scheduler.queue.len() == 0 && self.somebody_idles();
+        if wanted && !(doomed || overdue || self.shut) {
+            self.count("fetched from a worker that starts");
+        }
+        let process = &self.processes[at];
         let patience = self.config.horizon.saturating_mul(5);
         let stuck = process.window.len() > 1 && process.head_since + patience <= now;
         if stuck && !(silent || doomed || over || self.shut) {
             self.count("taken back from behind a long job");
         }
+        let silent = silent && !starts;
         ensure!(
-            silent || doomed || over || stuck || self.shut,
+            silent || doomed || over || stuck || overdue || wanted || self.shut,
             "{worker:?} is recalled for no reason"
         );
         // It goes on until the recall comes to it.
         let goes_on = |process: &Process| {
-            let runs = process.life == Life::Running && !process.dead && !process.stopped;
+            let is_up = process.life == Life::Running || process.is_up;
+            let runs = is_up && !process.dead && !process.stopped;
             runs && !process.over
         };
         let written = self.processes[at].replies.len();
@@ -256,7 +268,7 @@ impl World {
             self.jobs[number].answered = false;
         }
         let process = &self.processes[at];
-        if process.replies.is_empty() && self.dice.percent(dies) {
+        if process.replies.is_empty() && !starts && self.dice.percent(dies) {
             self.count("event WorkerGone in place of Recalled");
             let claimed = self.processes[at].claimed > 0;
             self.mourn(at, WorkerExit::Signal(11));
@@ -274,7 +286,16 @@ impl World {
         let back = process.window.split_off(kept);
         process.loads.truncate(kept);
         process.owes_awake |= !back.is_empty();
-        if kept == 0 {
+        if starts && kept > 0 {
+            // It is known to have begun, hence to be up.
+            process.life = Life::Running;
+            process.head_since = now;
+            process.last_sign = now;
+            self.failed = 0;
+            self.note_head(at);
+        } else if starts {
+            process.recalled_at = None;
+        } else if kept == 0 {
             let head = &self.jobs[back[0]];
             let timed_out = process.is_out_of_time(&head.terms, now);
             process.silent = if process.head_since + Duration::from_millis(50) <= now {

@@ -73,6 +73,10 @@ pub(super) struct Process {
     pub(super) id: WorkerId,
     pub(super) life: Life,
     pub(super) since: Time,
+    /// What is sent to it lies there until it is up.
+    pub(super) connected: bool,
+    /// It runs what it has, and has greeted: while it is said to start, the greeting is not read yet.
+    pub(super) is_up: bool,
     /// It will never get ready.
     pub(super) hangs: bool,
     pub(super) fails_to_start: bool,
@@ -120,6 +124,8 @@ impl Process {
             id,
             life: Life::Starting,
             since,
+            connected: false,
+            is_up: false,
             hangs: false,
             fails_to_start: false,
             immortal: false,
@@ -150,6 +156,11 @@ impl Process {
     /// The scheduler was told that it is ready, and has not sent it away since.
     pub(super) fn serves(&self) -> bool {
         self.life == Life::Running && self.killed_at.is_none()
+    }
+
+    /// The job that it has lies there until it is said to be ready.
+    pub(super) fn holds_early(&self) -> bool {
+        self.life == Life::Starting && self.killed_at.is_none() && !self.window.is_empty()
     }
 
     /// The head of its window, which has these terms, has had its timeout or its stall timeout.

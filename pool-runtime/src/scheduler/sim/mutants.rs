@@ -96,6 +96,10 @@ mutants! {
     LooksUnread,
     RecallsUnread,
     ShutsDownUnread,
+    // Workers that are not up yet.
+    HandsOutBeforeItCanSend,
+    BeginsWhatOnlyLiesThere,
+    LetsThemWaitForTheUnborn,
     // Silent workers.
     NeverLooksForSilence,
     FeedsTheSilent,
@@ -401,6 +405,20 @@ impl World {
                 let weight = scheduler.estimates.of(kind);
                 scheduler.crew[worker.slot].window.reweigh_last(weight);
                 scheduler.crew.settle(worker.slot, now);
+            }
+            (Action::Launch { worker }, Mutant::HandsOutBeforeItCanSend) => {
+                self.scheduler.crew[worker.slot].connected = true;
+                self.scheduler.crew.settle(worker.slot, now);
+            }
+            (Action::Assign { worker, .. }, Mutant::BeginsWhatOnlyLiesThere) => {
+                self.scheduler.head_began(now, worker.slot);
+            }
+            (Action::Recall { worker, .. }, Mutant::LetsThemWaitForTheUnborn) => {
+                let worker = &mut self.scheduler.crew[worker.slot];
+                if worker.holds_early() {
+                    worker.recalling = false;
+                    return true;
+                }
             }
             (Action::Resolve { unassigned, .. }, Mutant::LosesAPermit) => *unassigned = false,
             (Action::Resolve { ending, .. }, Mutant::CallsWhatRunsOnOver) => {

@@ -41,7 +41,8 @@ impl World {
         let passed = now.since(std::mem::replace(&mut self.now, now));
         let times = |n: usize| passed * n as u32;
         self.numbers.present += times(self.processes.len());
-        let busy = self.processes.iter().filter(|process| !process.window.is_empty()).count();
+        let is_busy = |process: &&Process| !process.window.is_empty() && !process.holds_early();
+        let busy = self.processes.iter().filter(is_busy).count();
         self.numbers.busy += times(busy);
     }
 
@@ -121,6 +122,7 @@ impl World {
                 },
             };
             ensure!(view.state == state, "slot {slot} is {state:?}, not {:?}", view.state);
+            let process = process.filter(|process| !process.holds_early());
             let head = process.and_then(|process| Some((process, *process.window.front()?)));
             let head =
                 head.map(|(p, number)| (number as u64, self.jobs[number].attempt, p.head_since));
@@ -135,7 +137,8 @@ impl World {
     }
 
     fn check_oldest(&self) -> Result<(), Violation> {
-        let heads = self.processes.iter().filter_map(|process| process.window.front());
+        let running = self.processes.iter().filter(|process| !process.holds_early());
+        let heads = running.filter_map(|process| process.window.front());
         let heads: Vec<_> = heads.collect();
         let waiting = self.open.iter().filter(|number| !heads.contains(number));
         let since = waiting.map(|&number| self.jobs[number].waits_since).min();

@@ -59,13 +59,16 @@ impl World {
                 if process.hangs || !dice.percent(40) {
                     return Ok(());
                 }
+                if !process.connected {
+                    process.connected = true;
+                    return self.feed(Event::Connected { worker });
+                }
                 if process.fails_to_start {
                     return self.bury(at);
                 }
-                process.idle_since = self.now;
-                process.life = Life::Running;
-                self.failed = 0;
-                self.feed(Event::WorkerReady { worker })
+                process.is_up = true;
+                // The host need not have read the greeting.
+                if dice.percent(50) { self.work(at) } else { self.greet(at) }
             }
             Life::Leaving => {
                 if process.stopped || process.stubborn || !dice.percent(50) {
@@ -114,6 +117,22 @@ impl World {
                 self.work(at)
             }
         }
+    }
+
+    /// The host hears that it is ready.
+    fn greet(&mut self, at: usize) -> Result<(), Violation> {
+        let process = &mut self.processes[at];
+        let worker = process.id;
+        process.idle_since = self.now;
+        process.life = Life::Running;
+        self.failed = 0;
+        process.head_since = self.now;
+        process.last_sign = self.now;
+        if !process.window.is_empty() {
+            self.count("handed out before it was up");
+        }
+        self.note_head(at);
+        self.feed(Event::WorkerReady { worker })
     }
 
     /// Its memory goes beyond the limit of the job that it runs, if that has one.
@@ -172,6 +191,11 @@ impl World {
         if self.is(unless) {
             return Ok(());
         }
+        // Who has claimed a job is up, whether it was heard to greet or not.
+        let is_up = |p: &Process| p.holds_early() && p.claimed > 0;
+        while let Some(at) = self.processes.iter().position(is_up) {
+            self.greet(at)?;
+        }
         let workers: Vec<_> = self.processes.iter().map(|process| process.id).collect();
         workers.into_iter().try_for_each(|worker| self.book(worker, usize::MAX))
     }
@@ -198,7 +222,8 @@ impl World {
     fn book_one(&mut self, worker: WorkerId) -> Result<bool, Violation> {
         let Some(at) = self.find(worker) else { return Ok(false) };
         let process = &mut self.processes[at];
-        if process.killed_at.is_some() || process.replies.is_empty() {
+        let is_heard = process.killed_at.is_none() && process.life != Life::Starting;
+        if !is_heard || process.replies.is_empty() {
             return Ok(false);
         }
         if self.dice.percent(4) {
@@ -246,7 +271,11 @@ impl World {
 
     /// Tells of a death, after everything that was written was read.
     pub(super) fn bury(&mut self, at: usize) -> Result<(), Violation> {
-        let worker = self.processes[at].id;
+        let process = &self.processes[at];
+        let worker = process.id;
+        if process.life == Life::Starting && process.is_up && process.killed_at.is_none() {
+            self.greet(at)?;
+        }
         if !self.is(Mutant::BuriesUnread) {
             self.book(worker, usize::MAX)?;
         }
@@ -307,7 +336,7 @@ impl World {
                 };
                 job.failure = Some(failure);
                 self.expect_back_off(number);
-            } else if position == 0 && !doomed && !self.shut {
+            } else if position == 0 && !doomed && !self.shut && !launch_failed {
                 if job.moves == 3 {
                     job.poison_charges += 1;
                     self.numbers.attempt_ended(process.id.slot, ran);

@@ -168,7 +168,8 @@ impl World {
         } else if self.config.idle_timeout.is_none() {
             limit
         } else {
-            limit.min(serving + waiting.saturating_sub(starting))
+            let early = self.processes.iter().filter(|process| process.holds_early()).count();
+            limit.min(serving + waiting.saturating_sub(starting - early))
         };
         if serving < wanted && free > 0 {
             let due = scheduler.launches.due;
@@ -210,6 +211,12 @@ impl World {
                 Life::Starting => {
                     let late = over(process.since, self.config.start_timeout);
                     ensure!(!late, "{worker:?} has been starting for too long");
+                    let waits = process.holds_early() && process.claimed == 0;
+                    let due = waits && over(process.head_since, Duration::from_millis(50));
+                    ensure!(
+                        !due || !self.somebody_idles(),
+                        "a job lies in {worker:?}, which starts, and somebody idles"
+                    );
                 }
                 Life::Leaving => {
                     ensure!(!over(process.since, PATIENCE), "{worker:?} does not stop");

@@ -59,7 +59,7 @@ impl Race<'_> {
     fn run(workers: u32, cores: usize, jobs: &[Duration]) -> (Vec<Duration>, usize) {
         let config = Config {
             workers,
-            window: 512,
+            window: 1024,
             horizon: Duration::from_micros(200),
             max_jobs_per_worker: None,
             idle_timeout: None,

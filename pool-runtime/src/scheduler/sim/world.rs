@@ -326,7 +326,7 @@ impl World {
         };
         self.count("stale event");
         let exit = WorkerExit::Unknown;
-        let event = match self.dice.below(11) {
+        let event = match self.dice.below(12) {
             0 => Event::Cancel { job },
             1 => Event::Kill { job },
             2 => Event::WorkerReady { worker },
@@ -336,6 +336,7 @@ impl World {
             8 => Event::Progressed { worker },
             9 => Event::OverMemory { worker },
             10 => Event::Bloated { worker },
+            11 => Event::Connected { worker },
             6 => Event::WorkerGone { worker, exit, claimed: true },
             _ => Event::WorkerGone { worker, exit, claimed: false },
         };
