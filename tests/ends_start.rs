@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pool::{JobErrorKind, JobHandle, JobStatus, Output, Pool, PoolBuilder, submit};
+use pool::{JobErrorKind, JobHandle, JobStatus, Output, Pool, PoolBuilder, PoolEvent, submit};
 use pool_tests::jobs::{self, Death};
 use pool_tests::{Isolation, isolated, lines, pids, proc, scratch, wait_until};
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, setrlimit};
@@ -31,6 +31,13 @@ fn start_as_told() -> Result<(), String> {
         "waits" => {
             while !gate.exists() {
                 thread::sleep(Duration::from_millis(1));
+            }
+            Ok(())
+        }
+        // All but the first one of a pool start as usual.
+        "one-waits" => {
+            if fs::File::create_new(told.with_extension("first")).is_ok() {
+                wait_until("the gate is open", || gate.exists());
             }
             Ok(())
         }
@@ -85,6 +92,67 @@ fn a_worker_that_is_killed_while_it_starts_harms_no_job() {
         }
         assert_eq!(first.wait().unwrap(), 1);
         assert_eq!(submit!(pool => jobs::pid).wait().unwrap(), pids(&file)[2]);
+    });
+}
+
+/// It may lie there already.
+#[pool::test]
+fn a_job_for_a_worker_that_still_starts_waits_like_any_other() {
+    isolated(|| {
+        let (builder, file, gate) = told(1, "waits");
+        let pool = builder.build().unwrap();
+        let mut events = pool.events();
+        let ended = submit!(pool => jobs::pid);
+        wait_until("a worker starts", || !pids(&file).is_empty());
+        let others = [(); 3].map(|()| submit!(pool => jobs::pid));
+        let stats = pool.stats();
+        assert_eq!((stats.queued, stats.running, stats.utilization), (4, 0, 0.0));
+        assert!(pool.snapshot().running.is_empty());
+        assert!(pool.snapshot().oldest_queued.is_some());
+        let error = {
+            ended.cancel();
+            ended.wait().unwrap_err()
+        };
+        assert_eq!((error.kind(), error.attempts()), (&JobErrorKind::Cancelled, 0));
+        others[0].kill();
+        assert_eq!(others[0].status(), JobStatus::Ended);
+        let again = submit!(pool => jobs::attempt);
+        jobs::open(&gate);
+        let [killed, first, second] = others.map(JobHandle::wait);
+        assert!(killed.is_err());
+        assert_eq!([first.unwrap(), second.unwrap()], [pids(&file)[0]; 2]);
+        assert_eq!(again.wait().unwrap(), 1);
+        pool::block_on(pool.shutdown());
+        // Nobody was told that it began before it could.
+        let (mut is_ready, mut begun) = (false, 0);
+        while let Some(event) = pool::block_on(events.next()) {
+            is_ready |= matches!(event, PoolEvent::WorkerReady { .. });
+            let begins = matches!(event, PoolEvent::JobStarted { .. });
+            assert!(is_ready || !begins, "{event:?}");
+            begun += u32::from(begins);
+        }
+        assert_eq!(begun, 3);
+    });
+}
+
+#[pool::test]
+fn a_worker_that_does_not_come_up_keeps_no_job_from_the_others() {
+    isolated(|| {
+        let (builder, file, gate) = told(2, "one-waits");
+        let pool = builder.build().unwrap();
+        let mut ran_in = Vec::new();
+        for n in 0..20 {
+            let jobs = [(); 2].map(|()| submit!(pool => jobs::pid));
+            ran_in.extend(jobs.map(|job| job.wait().unwrap()));
+            if n == 0 {
+                wait_until("both start", || pids(&file).len() == 2);
+            }
+        }
+        ran_in.dedup();
+        assert_eq!(ran_in.len(), 1, "{ran_in:?}");
+        assert_eq!(pool.stats().wait.count(), 40);
+        jobs::open(&gate);
+        pool::block_on(pool.ready()).unwrap();
     });
 }
 
