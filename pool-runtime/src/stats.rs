@@ -99,8 +99,8 @@ pub struct Stats {
     /// worker. One entry for each job that came so far. Behind others that wait, jobs are taken in
     /// many at a time, so up to a millisecond of their wait may be missing.
     pub wait: Histogram,
-    /// How long attempts took: from the moment at which the attempt could run in its worker to its
-    /// end, however that came. One entry for each attempt that has ended, so there are as many as
+    /// How long attempts took: what the worker has measured, where it has answered; else from the
+    /// moment at which the attempt could run there to its end, however that came. One entry for each attempt that has ended, so there are as many as
     /// there are [`jobs_done`](WorkerStats::jobs_done) in all workers.
     pub run: Histogram,
     /// The part of their time that the workers spent on jobs, from 0 to 1: since the pool was

@@ -6,7 +6,7 @@ use crate::error::WorkerExit;
 use crate::policy::{RetryPolicy, Terms};
 
 use super::estimate::Weight;
-use super::event::{Action, Ending, JobKey, Reply, Time, WorkerId};
+use super::event::{Action, Ending, JobKey, Reply, Time, WorkerId, nanos};
 use super::job::{Doom, Jobs, Place};
 use super::machine::{Alarm, Mode, Scheduler};
 use super::recall::CHECK_AFTER;
@@ -229,7 +229,7 @@ impl<T> Scheduler<T> {
         if head.has_timeouts {
             self.disarm_timeouts(slot, head.index);
         }
-        self.run.record(now.nanos_since(head.since));
+        self.run.record(nanos(took));
         if let Some(next) = head.next {
             self.began(now, slot, next);
         }

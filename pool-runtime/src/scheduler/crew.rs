@@ -42,8 +42,6 @@ struct Member {
 /// The head of a window that was answered.
 pub(super) struct Answered {
     pub(super) index: u32,
-    /// When it became the head.
-    pub(super) since: Time,
     /// A timer of it is armed.
     pub(super) has_timeouts: bool,
     /// The head in its place.
@@ -271,7 +269,6 @@ impl Crew {
         let next = worker.window.front();
         let head = Answered {
             index,
-            since: worker.head_since,
             has_timeouts: worker.timeout_at.is_some() || worker.stall_at.is_some(),
             next,
         };

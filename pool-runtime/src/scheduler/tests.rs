@@ -192,7 +192,8 @@ fn what_is_handed_ahead_waits_until_it_is_its_turn() {
     assert_eq!((bench.scheduler.running(), bench.scheduler.queued()), (1, 2));
     assert_eq!(bench.scheduler.oldest_queued(bench.now), Some(ms(10)));
     assert_eq!(bench.scheduler.wait().count(), 1);
-    let _ = bench.replied(0);
+    let (worker, reply) = (bench.worker(0), Reply::Done);
+    let _ = bench.feed(Event::Replied { worker, reply, took: ms(15) });
     assert_eq!((bench.scheduler.running(), bench.scheduler.queued()), (1, 1));
     assert_eq!(bench.scheduler.oldest_queued(bench.now), Some(ms(5)));
     let head = bench.scheduler.workers().next().and_then(|worker| worker.head);

@@ -236,10 +236,8 @@ impl World {
                     *done = done.saturating_sub(1);
                 }
             }
-            (Event::Replied { worker, .. }, Mutant::MeasuresRunsFromTheLaunch) => {
-                if let Some(slot) = scheduler.crew.find(*worker) {
-                    scheduler.crew[slot].head_since = Time::default();
-                }
+            (Event::Replied { took, .. }, Mutant::MeasuresRunsFromTheLaunch) => {
+                *took = self.now.since_start();
             }
             (Event::Recalled { worker, kept }, Mutant::LosesRecalledJobs) => {
                 if let Some(slot) = scheduler.crew.find(*worker) {

@@ -239,7 +239,6 @@ impl World {
         process.claimed -= 1;
         process.served += 1;
         process.silent = Silent::No;
-        self.numbers.attempt_ended(worker.slot, self.now.since(process.head_since));
         process.head_since = self.now;
         process.last_sign = self.now;
         process.idle_since = self.now;
@@ -255,6 +254,7 @@ impl World {
         let usual = [1, 20, 150, 5_000][usize::from(kind)];
         let micros = if self.dice.percent(5) { 10_000 } else { self.dice.below(usual * 2) };
         let took = Duration::from_micros(micros);
+        self.numbers.attempt_ended(worker.slot, took);
         self.learn(kind, took);
         self.expect_back_off(number);
         self.note_head(at);
