@@ -46,8 +46,9 @@ pub(super) struct Outbox {
     /// The job that runs now.
     running: AtomicU64,
     /// It has logged something, or somebody is about to. Changes under the lock of the backlog: set
-    /// before `running` is looked at, and looked at after that has changed. So nothing is said of a
-    /// job behind its reply, and a job that has said nothing ends without the lock.
+    /// before `running` is looked at, and looked at after that has changed, each with a fence between
+    /// (`model.rs`). So nothing is said of a job behind its reply, and a job that has said nothing
+    /// ends without the lock.
     has_logged: AtomicBool,
     /// The job that ended last has logged something.
     had_logged: AtomicBool,
@@ -130,8 +131,10 @@ impl Outbox {
 
     /// The job is over: what is said from here on is not said of it.
     pub(super) fn end(&self) {
-        let seq = self.running.swap(NO_SEQ, Ordering::SeqCst);
-        let has_logged = self.has_logged.load(Ordering::SeqCst);
+        let seq = self.running.load(Ordering::Relaxed);
+        self.running.store(NO_SEQ, Ordering::Release);
+        fence(Ordering::SeqCst);
+        let has_logged = self.has_logged.load(Ordering::Acquire);
         self.had_logged.store(has_logged, Ordering::Relaxed);
         if has_logged {
             self.end_log(seq);
@@ -306,7 +309,8 @@ impl Outbox {
     /// Puts a record into the backlog, unless that is full.
     fn put(&self, body: &[u8]) -> Result<(), MutexGuard<'_, Backlog>> {
         let mut backlog = self.backlog();
-        self.has_logged.store(true, Ordering::SeqCst);
+        self.has_logged.store(true, Ordering::Release);
+        fence(Ordering::SeqCst);
         let Some(seq) = self.running() else { return Ok(()) };
         if backlog.frames.len() + body.len() > BACKLOG {
             return Err(backlog);
@@ -457,6 +461,8 @@ fn poke_frame() -> [u8; HEADER_LEN] {
     Header { len: 0, kind: ToHost::Poke, flags: Flags::NONE, job: 0, seq: 0 }.encode()
 }
 
+#[cfg(test)]
+mod model;
 #[cfg(test)]
 mod tests {
     use std::thread;
