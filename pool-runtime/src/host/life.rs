@@ -17,12 +17,16 @@ impl Core {
         self.ledger.process_started(slot);
         around.hub.publish(&mut after.wakers, || PoolEvent::WorkerStarted { slot, pid });
         let worker = link.worker;
+        // What one prints that is not up yet is no job's.
+        let takes_early = link.journal.is_none();
         match self.seats.get(worker) {
             Some(seat) if !seat.killed => seat.link = Some(link),
             // Told to die before it was born.
             Some(_) | None => link.kill(),
         }
-        self.handle(around, Event::Connected { worker }, &mut Cause::default(), after);
+        if takes_early {
+            self.handle(around, Event::Connected { worker }, &mut Cause::default(), after);
+        }
     }
 
     /// It can run jobs.

@@ -97,7 +97,8 @@ pub(crate) enum Event {
     Cancel { job: JobKey },
     /// The same without a grace period.
     Kill { job: JobKey },
-    /// The worker's process is there, and takes what is sent to it once it is up.
+    /// The worker's process is there, and takes what is sent to it once it is up. Not to be told of one
+    /// that must have nothing before.
     Connected { worker: WorkerId },
     /// The worker is up and runs what it is given.
     WorkerReady { worker: WorkerId },

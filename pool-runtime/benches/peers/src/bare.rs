@@ -90,16 +90,16 @@ fn sleeper() -> std::thread::JoinHandle<()> {
     thread.spawn(|| std::thread::sleep(LONG)).expect("a thread can be started")
 }
 
-/// Starts a process that greets, answers it, and waits for what it says then: on a thread of its own,
-/// which wakes the caller, as the driver of a pool does.
+/// Starts a process that greets, and answers what was sent to it before it was up: on a thread of our
+/// own, which wakes the caller, as the driver of a pool does.
 pub(crate) fn first_answer() -> Child {
     let (mut ours, theirs) = UnixStream::pair().expect("a socket pair can be made");
     let child = role("greet").process_group(0).stdin(Stdio::from(OwnedFd::from(theirs))).spawn();
     let (done, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut ball = [0; BYTES];
+        ours.write_all(&ball).expect("it will read");
         ours.read_exact(&mut ball).expect("it greets");
-        ours.write_all(&ball).expect("it reads");
         ours.read_exact(&mut ball).expect("it answers");
         done.send(()).expect("somebody waits");
     });
