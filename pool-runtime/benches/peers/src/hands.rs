@@ -1,6 +1,8 @@
 //! Everybody's hands: pools and threads as each peer has them, and how each runs many jobs.
 
-use pool::{Call, Job, Pool, call};
+use std::collections::VecDeque;
+
+use pool::{Call, Job, JobHandle, Pool, call};
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::oneshot;
 
@@ -44,6 +46,32 @@ pub(crate) fn all_in_pool<J: Job>(pool: &Pool, calls: impl Iterator<Item = Call<
             handle.await.expect("the job succeeds");
         }
     });
+}
+
+/// The same with so many in flight: whenever the oldest has ended, the next is handed over.
+pub(crate) fn few_in_pool<J: Job>(
+    pool: &Pool,
+    in_flight: usize,
+    calls: impl Iterator<Item = Call<J>>,
+) {
+    pool::block_on(async {
+        let mut handles = VecDeque::new();
+        for call in calls {
+            if handles.len() == in_flight {
+                oldest(&mut handles).await;
+            }
+            handles.push_back(pool.submit(call));
+        }
+        while !handles.is_empty() {
+            oldest(&mut handles).await;
+        }
+    });
+}
+
+async fn oldest<T>(handles: &mut VecDeque<JobHandle<T>>) {
+    if let Some(handle) = handles.pop_front() {
+        handle.await.expect("the job succeeds");
+    }
 }
 
 pub(crate) fn all_blocking(threads: &Runtime, jobs: impl Iterator<Item = u64>, job: fn(u64)) {

@@ -1,8 +1,8 @@
 //! Many no-ops in flight: hand all of them over, then wait for all of them, a handle each.
 //!
-//! Streams take part twice. With as many in flight as the others they are held against handles that
-//! are awaited: a mapped no-op has to cost less. As they are by default, few jobs ahead, they show
-//! what a turn costs that is shared by few.
+//! Streams take part twice, with as many in flight as the others, and as they are by default, few
+//! jobs ahead; each time they are held against handles that are awaited with as many in flight: a
+//! mapped no-op has to cost less.
 
 use std::cell::RefCell;
 use std::time::Instant;
@@ -17,6 +17,8 @@ use crate::{Bench, cores, hands, usage};
 /// No-ops in flight in one measurement, and for procspawn in all.
 pub(crate) const JOBS: usize = 20_000;
 const PROCSPAWN_JOBS: usize = 1000;
+/// What streams have in flight for each worker.
+const FEW: usize = 16;
 /// Rounds that do not count.
 const WARM_UP: usize = 1;
 
@@ -41,7 +43,7 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
     let none = |_| nothing();
     let zeros = || std::iter::repeat_n(0, JOBS);
     let pids = usage::pids(&pool);
-    let used: [Used<'_>; 7] = std::array::from_fn(|_| Used::by(&pids));
+    let used: [Used<'_>; 8] = std::array::from_fn(|_| Used::by(&pids));
 
     let mut processes = Contestant::new("procspawn, 100 at a time", || {
         rate(PROCSPAWN_JOBS, || {
@@ -68,21 +70,24 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
         Contestant::new("pool: map, unordered, all in flight", || {
             used[4].rate(|| take_all(pool.map(calls()).unordered().max_in_flight(JOBS)))
         }),
-        Contestant::new("pool: map, 16 a worker", || {
-            used[5].rate(|| take_all(pool.map(calls())))
+        Contestant::new("pool: submit, await, 16 a worker", || {
+            used[5].rate(|| hands::few_in_pool(&pool, FEW * workers, calls()))
         }),
+        Contestant::new("pool: map, 16 a worker", || used[6].rate(|| take_all(pool.map(calls())))),
         Contestant::new("pool: map, unordered, 16 a worker", || {
-            used[6].rate(|| take_all(pool.map(calls()).unordered()))
+            used[7].rate(|| take_all(pool.map(calls()).unordered()))
         }),
         processes,
     ];
     contest::run(WARM_UP, bench.rounds, &mut contestants);
     bench.report.take(work, "thousand a second", &contestants);
-    let [awaited, _, _, mapped, unordered, ..] = &contestants[..] else { return };
-    for mapped in [mapped, unordered] {
-        let beside = ratios(&mapped.rounds, &awaited.rounds);
-        let name = mapped.name.trim_start_matches("pool: ");
-        bench.report.judge(&format!("{work}: {name}"), "the same awaited", &beside, AtLeast(1.0));
+    let [awaited, _, _, mapped, unordered, few, mapped_few, unordered_few, ..] = &contestants[..]
+    else {
+        return;
+    };
+    let pairs = [(mapped, awaited), (unordered, awaited), (mapped_few, few), (unordered_few, few)];
+    for (mapped, awaited) in pairs {
+        judge(bench, work, mapped, awaited, true);
     }
     // What bounds all of them: nobody gets more done than there are processors for it.
     let names: Vec<_> = contestants.iter().map(|contestant| contestant.name.clone()).collect();
@@ -92,7 +97,31 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
     for cost in &mut costs[3..5] {
         cost.goal = Some(AtLeast(1.0));
     }
-    bench.report.take(&format!("{work}: CPU"), "µs of CPU a job", &costs);
+    let work = format!("{work}: CPU");
+    bench.report.take(&work, "µs of CPU a job", &costs);
+    if let [.., few, mapped_few, unordered_few] = &costs[..] {
+        for mapped in [mapped_few, unordered_few] {
+            judge(bench, &work, mapped, few, false);
+        }
+    }
+}
+
+/// What a stream does beside as many handles that are awaited: more a second, for less of the
+/// processors.
+fn judge(
+    bench: &mut Bench,
+    work: &str,
+    mapped: &Contestant<'_>,
+    awaited: &Contestant<'_>,
+    is_rate: bool,
+) {
+    let (mapped_rounds, awaited_rounds) = (&mapped.rounds, &awaited.rounds);
+    let beside = match is_rate {
+        true => ratios(mapped_rounds, awaited_rounds),
+        false => ratios(awaited_rounds, mapped_rounds),
+    };
+    let name = mapped.name.trim_start_matches("pool: ");
+    bench.report.judge(&format!("{work}: {name}"), "as many awaited", &beside, AtLeast(1.0));
 }
 
 /// What processors did for the jobs of each round.

@@ -52,7 +52,10 @@ pub(crate) struct Bench {
     pub(crate) pictures: Vec<(&'static str, String)>,
 }
 
-const ROWS: &[(&str, fn(&mut Bench))] = &[
+/// Its name, and what it does.
+type Row = (&'static str, fn(&mut Bench));
+
+const ROWS: &[Row] = &[
     ("one_at_a_time", one_at_a_time::free),
     ("one_at_a_time_1core", one_at_a_time::one_core),
     ("in_flight", in_flight::free),
