@@ -3,8 +3,8 @@
 //!
 //! It is one job, and only one that nobody else takes. Until the worker is ready it waits like those
 //! in the queue, and goes back there, uncounted, if the launch fails, or if it takes a while and
-//! somebody else has nothing to do. A recall may find that it was claimed: so the worker is up, and
-//! its greeting on its way.
+//! somebody else has nothing to do. A recall may find that it was claimed, and so that the worker is
+//! up.
 
 use super::event::Time;
 use super::machine::Scheduler;
@@ -61,12 +61,5 @@ impl<T> Scheduler<T> {
         // For hands that forget to answer.
         self.crew.set_timer(slot, Some(now + PATIENCE));
         self.recall(now, slot);
-    }
-
-    /// The job that waited for a worker that starts has come back.
-    pub(super) fn fetched(&mut self, now: Time, slot: u32) {
-        if let Some(index) = self.crew[slot].window.pop_front() {
-            self.fell(now, index, false);
-        }
     }
 }

@@ -112,11 +112,9 @@ impl<T> Scheduler<T> {
         if !std::mem::take(&mut worker.recalling) {
             return;
         }
-        if worker.stage == Stage::Starting {
-            match kept {
-                0 => self.fetched(now, slot),
-                _ => self.started(now, slot),
-            }
+        // Who has begun a job is up, and its greeting is on its way.
+        if worker.stage == Stage::Starting && kept > 0 {
+            self.started(now, slot);
         }
         let worker = &mut self.crew[slot];
         // What an earlier recall told stays true.
