@@ -94,7 +94,7 @@ impl Core {
             News::Submit(_) | News::Answers(..) | News::Replies(_) => {}
             News::GiveUp(cell, manner) => {
                 // It may have answered, if any worker has had it.
-                if cell.attempt() > 0 {
+                if cell.status() != JobStatus::Ended && cell.attempt() > 0 {
                     self.peek_at_all(around, after);
                 }
                 if cell.status() != JobStatus::Ended {
@@ -124,7 +124,7 @@ impl Core {
             }
             News::Ready(worker) => {
                 self.trouble = None;
-                self.greeted(around, worker, after);
+                self.is_up(around, worker, after);
                 self.handle(around, Event::WorkerReady { worker }, &mut cause, after);
             }
             News::OverMemory(link, seq) => {
@@ -314,13 +314,13 @@ impl Core {
             link.limits.add(seq, limit);
         }
         // Before the worker has it: what it prints from then on belongs to this job.
-        let is_alone = seat.window.is_empty();
+        let is_first_there = seat.window.is_empty();
         seat.window.push_back((seq, job));
-        if is_alone {
+        if is_first_there {
             seat.begin_head(Some(task), around, &mut after.wakers, &mut after.trace);
         }
-        if !prompt && link.journal.is_none() {
-            let is_followed = cell.is_followed();
+        if !prompt && link.journal.is_none() && seat.is_up {
+            let (is_alone, is_followed) = (is_first_there, cell.is_followed());
             if is_alone && !is_followed {
                 cell.set_alone();
             }
@@ -363,7 +363,7 @@ impl Core {
             journal.begin(None);
         }
         if kept > 0 {
-            // It has begun one, so it is up, whether its greeting was read by now or not.
+            // Its greeting need not have been read by now.
             self.is_up(around, worker, after);
         }
         kept

@@ -29,20 +29,15 @@ impl Core {
         }
     }
 
-    /// It can run jobs.
-    pub(super) fn greeted(&mut self, around: &Around, worker: WorkerId, after: &mut After) {
-        if let Some(link) = self.seats.get(worker).and_then(|seat| seat.link.as_ref()) {
-            let (slot, pid) = (link.slot(), link.process.id());
-            around.hub.publish(&mut after.wakers, || PoolEvent::WorkerReady { slot, pid });
-        }
-        self.is_up(around, worker, after);
-    }
-
-    /// What it was given before may run, if that was not known by now.
+    /// It runs what it is given, and may have been given something before: it has greeted, or is known
+    /// to have begun a job.
     pub(super) fn is_up(&mut self, around: &Around, worker: WorkerId, after: &mut After) {
         let Some(seat) = self.seats.get(worker).filter(|seat| !seat.is_up) else { return };
         seat.is_up = true;
-        if let (Some(&(_, job)), Some(link)) = (seat.window.front(), &seat.link) {
+        let Some(link) = &seat.link else { return };
+        let (slot, pid) = (link.slot(), link.process.id());
+        around.hub.publish(&mut after.wakers, || PoolEvent::WorkerReady { slot, pid });
+        if let Some(&(_, job)) = seat.window.front() {
             link.probe();
             let head = self.scheduler.get(job);
             seat.begin_head(head, around, &mut after.wakers, &mut after.trace);

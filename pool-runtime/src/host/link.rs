@@ -214,11 +214,13 @@ impl Link {
     /// Finds out whether the worker has stopped listening, for a frame that lies there already: else
     /// the next write does.
     pub(super) fn probe(&self) {
-        if let Err(error) = self.channel.try_write(&[]) {
-            if error.kind() != io::ErrorKind::WouldBlock {
-                self.out().close();
-                self.blocked.notify_one();
-            }
+        use io::ErrorKind::{BrokenPipe, ConnectionReset};
+        // Some systems want a part, be it empty.
+        let probed = self.channel.try_write(&[IoSlice::new(&[])]);
+        let is_lost = |error: &io::Error| matches!(error.kind(), BrokenPipe | ConnectionReset);
+        if probed.is_err_and(|error| is_lost(&error)) {
+            self.out().close();
+            self.blocked.notify_one();
         }
     }
 

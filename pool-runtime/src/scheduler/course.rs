@@ -90,7 +90,6 @@ impl<T> Scheduler<T> {
             }
             self.crew.settle(slot, now);
         }
-        self.fetch_early(now);
     }
 
     /// What a job is expected to take. One with a memory limit is handed to an empty worker, and

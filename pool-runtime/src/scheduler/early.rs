@@ -2,12 +2,12 @@
 //! nobody has to be woken to send it.
 //!
 //! It is one job, and only one that nobody else takes. Until the worker is ready it waits like those
-//! in the queue, and goes back there, uncounted, if the launch fails, or if it takes a while and
-//! somebody else has nothing to do. A recall may find that it was claimed, and so that the worker is
+//! in the queue, and goes back there, uncounted, if the launch fails, or takes a while and somebody
+//! else is up. That worker gets no other before it is up: what was sent lies there. A recall may find that it was claimed, and so that the worker is
 //! up.
 
 use super::event::Time;
-use super::machine::Scheduler;
+use super::machine::{Mode, Scheduler};
 use super::recall::{CHECK_AFTER, PATIENCE};
 use super::worker::Stage;
 
@@ -20,35 +20,62 @@ impl<T> Scheduler<T> {
         self.crew.settle(slot, now);
     }
 
-    /// Who gets a job that nobody takes, and that it is one. How much memory a worker has is looked at
-    /// from its first job with a limit on: not while it starts, however long that takes.
+    /// Who gets a job that nobody takes, and that it is one.
+    ///
+    /// How much memory a worker has is looked at from its first job with a limit on, and what is left
+    /// until a deadline is told with the job: neither may go on while a worker starts, however long
+    /// that takes.
     #[inline]
     pub(super) fn early_taker(&self, index: u32) -> Option<(u32, usize)> {
         let slot = self.crew.first_early()?;
-        self.terms(index).memory_limit.is_none().then_some((slot, 1))
+        let is_bounded =
+            self.jobs[index].deadline().is_some() || self.terms(index).memory_limit.is_some();
+        (!is_bounded).then_some((slot, 1))
     }
 
-    /// Gets back the job that has lain for too long in a worker that is not up yet, for one that
-    /// idles.
+    /// Gets back a job that has lain for too long in a worker that is not up yet: for those who are,
+    /// whoever of them is free first. Or one that is to wait for the next in the queue.
     pub(super) fn fetch_early(&mut self, now: Time) {
-        if let Some((at, slot)) = self.next_fetch() {
-            if at <= now {
-                self.recall(now, slot);
-            }
+        if self.crew.sums().early == 0 {
+            return;
+        }
+        let due = self.next_fetch().filter(|(at, _)| *at <= now).map(|(_, slot)| slot);
+        if let Some(slot) = due.or_else(|| self.outranked()) {
+            self.recall(now, slot);
         }
     }
 
     /// When the next job is to be fetched, and from whom. Workers that are launched together are up
     /// together, more or less: the job is left to the one that it was given to for as long as it may
-    /// lie in any.
+    /// lie in any, unless whoever idles is about to be let go.
     pub(super) fn next_fetch(&self) -> Option<(Time, u32)> {
         let sums = self.crew.sums();
-        if sums.early == 0 || sums.recalling > 0 || !self.crew.has_idle() || self.queue.len() > 0 {
+        let somebody_is_up = sums.ready > sums.unresponsive;
+        if sums.early == 0 || sums.recalling > 0 || !somebody_is_up {
             return None;
         }
-        let waits = |slot: &u32| self.crew[*slot].holds_early();
-        let due = |slot: u32| (self.crew[slot].head_since + CHECK_AFTER, slot);
-        self.crew.slots().filter(waits).map(due).min()
+        let last = match self.mode {
+            Mode::Open => self.next_home_time().unwrap_or(Time::NEVER),
+            Mode::Closing if self.crew.has_idle() => Time::default(),
+            Mode::Closing => Time::NEVER,
+            Mode::Shutdown => return None,
+        };
+        let due = |slot: u32| ((self.crew[slot].head_since + CHECK_AFTER).min(last), slot);
+        self.hold_early().map(due).min()
+    }
+
+    /// Who holds a job that is less urgent than the next in the queue.
+    fn outranked(&self) -> Option<u32> {
+        let next = self.terms(self.queue.first()?).priority;
+        let is_less = |index| self.terms(index).priority < next;
+        self.hold_early().find(|slot| {
+            let worker = &self.crew[*slot];
+            !worker.recalling && worker.window.front().is_some_and(is_less)
+        })
+    }
+
+    fn hold_early(&self) -> impl Iterator<Item = u32> + '_ {
+        self.crew.slots().filter(|slot| self.crew[*slot].holds_early())
     }
 
     /// The launch takes too long. The job that waits for it does not wait for the death as well.

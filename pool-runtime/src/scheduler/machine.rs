@@ -294,7 +294,6 @@ impl<T> Scheduler<T> {
         if self.tick_at.is_some_and(|at| at <= now) {
             self.look_for_the_stuck(now);
         }
-        self.send_home(now);
         self.conclude(now);
     }
 
@@ -440,6 +439,8 @@ impl<T> Scheduler<T> {
             return;
         }
         self.dispatch(now);
+        self.fetch_early(now);
+        self.send_home(now);
         self.staff(now);
     }
 

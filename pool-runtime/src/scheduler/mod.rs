@@ -39,7 +39,7 @@
 //! - While a recall, a grace period or a claimed job that was found by a recall is pending,
 //!   the worker gets nothing new: nobody is handed to a worker that may be killed.
 //! - A worker that starts may be handed one job before it is up, if nobody else takes it. The job
-//!   waits there, and goes back to its place after 50 ms, if another worker idles.
+//!   waits there, and goes back to its place after 50 ms, if another worker is up.
 //! - Jobs that end without ever having run, because the pool shuts down, are resolved in the
 //!   order in which they were submitted, whether they were handed ahead or not.
 

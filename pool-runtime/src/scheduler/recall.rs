@@ -115,6 +115,8 @@ impl<T> Scheduler<T> {
         // Who has begun a job is up, and its greeting is on its way.
         if worker.stage == Stage::Starting && kept > 0 {
             self.started(now, slot);
+        } else {
+            worker.connected = false;
         }
         let worker = &mut self.crew[slot];
         // What an earlier recall told stays true.

@@ -212,7 +212,8 @@ impl<T> Scheduler<T> {
     }
 
     pub(super) fn next_home_time(&self) -> Option<Time> {
-        let idle_timeout = self.config.idle_timeout?;
+        // What comes back in a moment may be for them.
+        let idle_timeout = self.config.idle_timeout.filter(|_| self.crew.sums().recalling == 0)?;
         let slot = self.crew.longest_idle()?;
         Some(self.crew[slot].idle_since + idle_timeout)
     }

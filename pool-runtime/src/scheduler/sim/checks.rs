@@ -7,7 +7,7 @@ use crate::policy::Priority;
 use super::super::job::{Doom, Place};
 use super::super::worker::Stage;
 use super::super::{Action, Ending, Reply, WorkerId};
-use super::model::{Failure, Life, Silent};
+use super::model::{Failure, Life, Process, Silent};
 use super::world::World;
 use super::{Violation, ensure};
 
@@ -158,7 +158,32 @@ impl World {
         ensure!(self.config.killable, "job {number} is assigned to one that cannot be killed");
         let limited = self.jobs[number].terms.memory_limit.is_some();
         ensure!(!limited, "job {number} has a memory limit, and its worker starts");
+        let deadline = self.jobs[number].deadline;
+        ensure!(deadline.is_none(), "job {number} has a deadline, and its worker starts");
         Ok(())
+    }
+
+    /// Whether the job that waits for this process to come up is less urgent than the next one.
+    pub(super) fn is_outranked(&self, at: usize) -> bool {
+        let Some(next) = self.scheduler.queue.first() else { return false };
+        let next = *self.scheduler.jobs[next].payload() as usize;
+        let priority = |number: usize| self.jobs[number].terms.priority;
+        let process = &self.processes[at];
+        let is_less = |number: &usize| priority(*number) < priority(next);
+        process.holds_early() && process.window.front().is_some_and(is_less)
+    }
+
+    /// Whether anybody is up.
+    pub(super) fn somebody_serves(&self) -> bool {
+        self.processes.iter().any(|process| process.serves() && process.silent == Silent::No)
+    }
+
+    /// Whether somebody has been idle for as long as it may.
+    pub(super) fn somebody_goes_home(&self) -> bool {
+        let Some(idle) = self.config.idle_timeout else { return false };
+        let goes =
+            |p: &Process| p.serves() && p.window.is_empty() && p.idle_since + idle <= self.now;
+        self.processes.iter().any(goes)
     }
 
     /// Whether somebody who is up has nothing to do.

@@ -237,7 +237,8 @@ impl World {
         let over = process.over;
         let starts = process.life == Life::Starting;
         let overdue = starts && process.since + self.config.start_timeout <= now;
-        let wanted = silent && starts && self.scheduler.queue.len() == 0 && self.somebody_idles();
+        let taken = self.somebody_idles() && (self.closing || self.somebody_goes_home());
+        let wanted = starts && (silent && self.somebody_serves() || taken || self.is_outranked(at));
         if wanted && !(doomed || overdue || self.shut) {
             self.count("fetched from a worker that starts");
         }
@@ -295,6 +296,7 @@ impl World {
             self.note_head(at);
         } else if starts {
             process.recalled_at = None;
+            process.connected = false;
         } else if kept == 0 {
             let head = &self.jobs[back[0]];
             let timed_out = process.is_out_of_time(&head.terms, now);

@@ -150,6 +150,10 @@ impl World {
         let alive = self.processes.iter().filter(|process| process.killed_at.is_none());
         let serving = alive.filter(|process| process.life != Life::Leaving).count();
         let free = limit - self.processes.len();
+        let outranked = (0..self.processes.len()).find(|at| self.is_outranked(*at));
+        if let Some(at) = outranked {
+            return Err(format!("{:?} is to begin with a less urgent job", self.processes[at].id));
+        }
         if waiting > 0 {
             let idle = self.processes.iter().find(|process| {
                 process.serves() && process.window.is_empty() && process.silent == Silent::No
@@ -214,8 +218,8 @@ impl World {
                     let waits = process.holds_early() && process.claimed == 0;
                     let due = waits && over(process.head_since, Duration::from_millis(50));
                     ensure!(
-                        !due || !self.somebody_idles(),
-                        "a job lies in {worker:?}, which starts, and somebody idles"
+                        !due || !self.somebody_serves(),
+                        "a job lies in {worker:?}, which starts, and somebody else is up"
                     );
                 }
                 Life::Leaving => {

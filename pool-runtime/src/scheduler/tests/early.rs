@@ -1,8 +1,8 @@
 //! The rules of a job that is handed out before its worker is up.
 
-use super::super::Config;
+use super::super::{Config, Event};
 use super::{Bench, START, config, ms};
-use crate::policy::Terms;
+use crate::policy::{Priority, Terms};
 
 /// Workers that start, all of them connected.
 fn starting(workers: u32) -> Bench {
@@ -30,7 +30,7 @@ fn one_job_lies_there_before_the_worker_is_up_and_begins_when_it_is() {
 }
 
 #[test]
-fn after_a_while_whoever_idles_gets_it() {
+fn after_a_while_it_is_for_those_who_are_up() {
     let mut bench = starting(3);
     for job in 1..3 {
         let _ = bench.submit(job);
@@ -39,16 +39,48 @@ fn after_a_while_whoever_idles_gets_it() {
     assert!(bench.ready(2).is_empty());
     assert!(bench.wait(ms(49)).is_empty(), "whom they were given to is up in a moment");
     assert_eq!(bench.wait(ms(1)), ["recall 0"]);
-    assert_eq!(bench.recalled(0, 0), ["assign 1 to 2, attempt 1"]);
-    let _ = bench.submit(3);
-    assert_eq!(bench.told(), ["assign 3 to 0, attempt 1, first"]);
-    assert_eq!(bench.replied(2), ["resolve 1: Replied after 1", "recall 1"]);
+    assert_eq!(bench.recalled(0, 0), ["assign 1 to 2, attempt 1", "recall 1"]);
     // In that moment it was begun: the worker is up.
     assert!(bench.recalled(1, 1).is_empty());
-    assert_eq!(bench.wait(ms(50)), ["recall 0"]);
-    assert_eq!((bench.scheduler.running(), bench.scheduler.queued()), (1, 1));
-    assert_eq!(bench.recalled(0, 0), ["assign 3 to 2, attempt 1"]);
+    assert_eq!((bench.scheduler.running(), bench.scheduler.queued()), (2, 0));
     assert!(bench.ready(1).is_empty());
+    let _ = bench.submit(3);
+    assert!(bench.told().is_empty(), "whoever let a job lie gets no other before it is up");
+    assert_eq!(bench.replied(2), ["resolve 1: Replied after 1", "assign 3 to 2, attempt 1, first"]);
+}
+
+/// Others run one after the other, and never is anybody idle.
+#[test]
+fn it_does_not_fall_behind_those_that_came_later() {
+    let mut bench = Bench::launching(Config { workers: 2, ..config() });
+    let _ = bench.ready(0);
+    let _ = bench.connected(1);
+    for job in 1..9 {
+        let _ = bench.submit(job);
+    }
+    assert_eq!(bench.told().len(), 2);
+    assert!(bench.wait(ms(25)).is_empty());
+    assert_eq!(bench.replied(0)[1], "assign 3 to 0, attempt 1, first");
+    assert_eq!(bench.wait(ms(25)), ["recall 1"]);
+    assert!(bench.recalled(1, 0).is_empty());
+    assert_eq!(bench.replied(0)[1], "assign 2 to 0, attempt 1");
+}
+
+#[test]
+fn a_pool_that_closes_keeps_whoever_idles_for_it() {
+    let mut bench = starting(2);
+    let _ = bench.submit(1);
+    assert_eq!(bench.told(), ["assign 1 to 0, attempt 1, first"]);
+    let _ = bench.ready(1);
+    assert_eq!(bench.feed(Event::Close), ["recall 0"]);
+    assert_eq!(bench.recalled(0, 0), ["assign 1 to 1, attempt 1", "kill 0"]);
+    let idle_timeout = Some(ms(20));
+    let mut bench = Bench::launching(Config { workers: 2, idle_timeout, ..config() });
+    let _ = bench.connected(0);
+    let _ = bench.submit(1);
+    let _ = (bench.told(), bench.ready(1));
+    assert_eq!(bench.wait(ms(20)), ["recall 0"], "and does not go home before");
+    assert_eq!(bench.recalled(0, 0), ["assign 1 to 1, attempt 1"]);
 }
 
 #[test]
@@ -90,15 +122,30 @@ fn it_is_cancelled_like_one_that_waits() {
     assert_eq!(bench.cancel(job), ["recall 0"]);
     assert_eq!(bench.recalled(0, 0), ["resolve 1: Cancelled after 0"]);
     let _ = bench.submit(2);
-    assert_eq!(bench.told(), ["assign 2 to 0, attempt 1, first"]);
+    assert!(bench.told().is_empty(), "else frames would pile up there");
+    assert_eq!(bench.ready(0), ["assign 2 to 0, attempt 1, first"]);
 }
 
 #[test]
-fn what_takes_no_kill_or_has_a_memory_limit_waits_in_the_queue() {
+fn a_more_urgent_one_takes_its_turn() {
+    let mut bench = starting(1);
+    let _ = bench.submit(1);
+    let _ = bench.told();
+    let _ = bench.submit_with(2, Terms { priority: Priority::High, ..Terms::default() });
+    assert_eq!(bench.told(), ["recall 0"]);
+    assert!(bench.recalled(0, 0).is_empty());
+    assert_eq!(bench.ready(0), ["assign 2 to 0, attempt 1, first"]);
+}
+
+#[test]
+fn what_takes_no_kill_or_is_bounded_waits_in_the_queue() {
     let mut bench = Bench::launching(Config { killable: false, ..config() });
     let _ = bench.submit(1);
     assert!(bench.connected(0).is_empty());
     let mut bench = starting(1);
     let _ = bench.submit_with(1, Terms { memory_limit: Some(1), ..Terms::default() });
     assert!(bench.told().is_empty());
+    let mut bench = starting(1);
+    let _ = bench.submit_until(1, ms(1000));
+    assert!(bench.told().is_empty(), "what is left by then is not known");
 }
