@@ -29,7 +29,7 @@ pub(super) struct Seat {
     pub(super) frames: Vec<u8>,
     /// Replies to jobs below this seq are booked, whether they have come over the channel or not.
     pub(super) booked: u64,
-    /// It has greeted: its jobs may have begun.
+    /// It has greeted, or is known to have begun a job: what it was given may run.
     pub(super) is_up: bool,
     /// It was told to die: whatever it says from here on is not heard.
     pub(super) killed: bool,
