@@ -37,6 +37,7 @@ pub(crate) fn play_if_asked() {
     match role.to_str() {
         Some("echo") => echo(),
         Some("greet") => greet(),
+        Some("answer") => crate::skeleton::answer(),
         // Not for ever: its host may be gone.
         Some("sleep") => {
             say_something();

@@ -12,6 +12,7 @@ use pool::{Call, JobStream, call};
 use crate::contest::Goal::AtLeast;
 use crate::contest::{self, Contestant, Goal, ratios};
 use crate::jobs::nothing;
+use crate::skeleton::{self, Skeleton};
 use crate::{Bench, cores, hands, usage};
 
 /// No-ops in flight in one measurement, and for procspawn in all.
@@ -42,8 +43,9 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
     let procspawn = hands::procspawn(workers);
     let none = |_| nothing();
     let zeros = || std::iter::repeat_n(0, JOBS);
-    let pids = usage::pids(&pool);
-    let used: [Used<'_>; 8] = std::array::from_fn(|_| Used::by(&pids));
+    let skeleton = Skeleton::new(workers);
+    let pids: Vec<_> = usage::pids(&pool).into_iter().chain(skeleton.pids()).collect();
+    let used: [Used<'_>; 9] = std::array::from_fn(|_| Used::by(&pids));
 
     let mut processes = Contestant::new("procspawn, 100 at a time", || {
         rate(PROCSPAWN_JOBS, || {
@@ -77,6 +79,12 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
         Contestant::new("pool: map, unordered, 16 a worker", || {
             used[7].rate(|| take_all(pool.map(calls()).unordered()))
         }),
+        Contestant::new("two processes without any promise", || {
+            used[8].rate(|| {
+                let handles: Vec<_> = (0..JOBS).map(|_| skeleton.submit()).collect();
+                handles.into_iter().for_each(skeleton::Handle::wait);
+            })
+        }),
         processes,
     ];
     contest::run(WARM_UP, bench.rounds, &mut contestants);
@@ -99,7 +107,7 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
     }
     let work = format!("{work}: CPU");
     bench.report.take(&work, "µs of CPU a job", &costs);
-    if let [.., few, mapped_few, unordered_few] = &costs[..] {
+    if let [.., few, mapped_few, unordered_few, _] = &costs[..] {
         for mapped in [mapped_few, unordered_few] {
             judge(bench, &work, mapped, few, false);
         }

@@ -26,6 +26,7 @@ mod mixed;
 mod one_at_a_time;
 mod queued;
 mod report;
+mod skeleton;
 mod spinning;
 mod start_stop;
 mod svg;
