@@ -3,8 +3,8 @@
 //!
 //! It is one job, and only one that nobody else takes. Until the worker is ready it waits like those
 //! in the queue, and goes back there, uncounted, if the launch fails, or takes a while and somebody
-//! else is up. That worker gets no other before it is up: what was sent lies there. A recall may find that it was claimed, and so that the worker is
-//! up.
+//! else is up, or if a more urgent one waits. That worker gets no other before it is up: what was sent
+//! lies there. A recall may find that the job was claimed, and so that the worker is up.
 
 use super::event::Time;
 use super::machine::{Mode, Scheduler};
