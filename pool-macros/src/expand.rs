@@ -135,14 +135,16 @@ fn constructor(job: &JobFn, private: &TokenStream) -> TokenStream {
     let sent: Vec<&Sent> = job.sent().collect();
     let total = total(&sent);
     let parameters = sent.iter().map(|Sent { name, ty, .. }| quote!(#name: #ty));
-    let arguments = hygienic("arguments");
+    let call = hygienic("call");
     let pushes = sent.iter().map(|sent| {
         let (kind, ty) = (kind(sent.value(), private), &sent.ty);
         let text = name_text(&sent.name);
         // The argument is quoted at its type: a type that cannot be sent is reported there.
         let mut value = sent.name.clone();
         value.set_span(sent.value().span().resolved_at(value.span()));
-        quote_spanned! {sent.value().span()=> #kind.push::<#ty>(&mut #arguments, #text, #value); }
+        quote_spanned! {sent.value().span()=>
+            #kind.push::<#ty>(#private::arguments(&mut #call), #text, #value);
+        }
     });
     let mutable = (!sent.is_empty()).then(|| quote!(mut));
     let name = constructor_name(job);
@@ -152,9 +154,9 @@ fn constructor(job: &JobFn, private: &TokenStream) -> TokenStream {
             #[allow(dead_code)]
             #vis fn #name(#(#parameters),*) -> #private::Call<Self> {
                 use #private::AnyKind as _;
-                let #mutable #arguments = #private::Arguments::new(#total);
+                let #mutable #call = #private::begin::<Self>(#total);
                 #(#pushes)*
-                #private::call(#arguments.finish())
+                #call
             }
         }
     }
@@ -165,8 +167,8 @@ fn run(job: &JobFn, output: &Type, private: &TokenStream) -> TokenStream {
     let function = &job.function.sig.ident;
     let sent: Vec<&Sent> = job.sent().collect();
     let total = total(&sent);
-    let [stage, encoded, parameters, result] =
-        ["stage", "encoded", "parameters", "output"].map(hygienic);
+    let [stage, raw, parameters, result, encoded] =
+        ["stage", "raw", "parameters", "output", "encoded"].map(hygienic);
     let mut takes = Vec::new();
     let mut states = Vec::new();
     let mut passed = Vec::new();
@@ -203,14 +205,16 @@ fn run(job: &JobFn, output: &Type, private: &TokenStream) -> TokenStream {
         (true, _) => quote!(#private::drive(&*#stage, #called)),
     };
     let kind = kind(output, private);
-    let give = quote_spanned!(output.span()=> #kind.give::<#output>(#result));
+    let give = quote_spanned!(output.span()=> #kind.give::<#output>(#result, #encoded));
     quote! {
         fn __pool_run(
             #stage: &mut dyn #private::Stage,
-        ) -> ::core::result::Result<#private::Encoded, #private::Fault> {
+            #encoded: &mut #private::Encoded,
+        ) -> ::core::result::Result<(), #private::Fault> {
             use #private::AnyKind as _;
-            let mut #encoded = #stage.take_arguments();
-            let #mutable #parameters = #private::Parameters::open(&mut #encoded, #total)?;
+            let #raw = #stage.take_raw();
+            let #mutable #parameters =
+                #private::Parameters::open(#raw, #stage.arguments(), #total)?;
             #(#takes)*
             #parameters.close()?;
             #(#states)*

@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::codec;
+use crate::codec::{self, Arguments};
 use crate::policy::{JobOptions, Priority, RetryPolicy};
 use crate::registry::{self, Encoded, Job, JobEntry, Known};
 
@@ -44,19 +44,19 @@ pub struct Call<J: Job> {
 }
 
 /// A call without its type.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct CallParts {
-    /// Or why it is not known.
-    pub(crate) job: Result<Known, UnknownName>,
-    /// Or why the arguments could not be encoded.
-    pub(crate) payload: Result<Encoded, String>,
+    /// `None`: it is unknown.
+    pub(crate) known: Option<Known>,
+    pub(crate) unknown: Option<Box<UnknownName>>,
+    pub(crate) arguments: Arguments,
     /// What is asked for this call, if anything.
     pub(crate) options: Option<Box<JobOptions>>,
     pub(crate) label: Option<Arc<str>>,
 }
 
 /// A name that is not in the table, or a table that could not be made.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct UnknownName {
     pub(crate) name: String,
     /// For the reader: what might have been meant, or what is wrong with the table.
@@ -100,33 +100,49 @@ impl Call<Named<()>> {
         name: &str,
         args: impl Serialize,
     ) -> Call<Named<Out>> {
-        let job = registry::table().and_then(|table| table.find(name));
-        Call::new(
-            job.map_err(|text| UnknownName { name: name.into(), text }),
-            codec::encode_tuple(&args),
-        )
+        let arguments = Arguments::of_tuple(&args);
+        match registry::table().and_then(|table| table.find(name)) {
+            Ok(known) => Call::known(known, arguments),
+            Err(text) => Call::unknown(UnknownName { name: name.into(), text }),
+        }
     }
 }
 
 impl<J: Job> Call<J> {
-    fn new(job: Result<Known, UnknownName>, payload: Result<Encoded, String>) -> Self {
-        let parts = CallParts { job, payload, options: None, label: None };
+    #[inline(always)]
+    fn known(known: Known, arguments: Arguments) -> Self {
+        let (known, unknown) = (Some(known), None);
+        let parts = CallParts { known, unknown, arguments, options: None, label: None };
         Call { parts, job: PhantomData }
     }
 
-    /// What `call!` comes to.
-    pub(crate) fn of(entry: &'static JobEntry, payload: Result<Encoded, String>) -> Self {
-        let job = registry::known(entry);
-        Call::new(job.map_err(|text| UnknownName { name: entry.name().into(), text }), payload)
+    #[cold]
+    fn unknown(name: UnknownName) -> Self {
+        let unknown = Some(Box::new(name));
+        Call { parts: CallParts { unknown, ..CallParts::default() }, job: PhantomData }
+    }
+
+    /// What `call!` begins with: so many arguments follow, and are encoded where they stay.
+    #[inline(always)]
+    pub(crate) fn begin(entry: &'static JobEntry, total: u16) -> Self {
+        match registry::known(entry) {
+            Ok(known) => Self::known(known, Arguments::new(total)),
+            Err(text) => Self::unknown(UnknownName { name: entry.name().into(), text }),
+        }
     }
 
     fn options(&mut self) -> &mut JobOptions {
         self.parts.options.get_or_insert_default()
     }
 
-    #[inline]
     pub(crate) fn into_parts(self) -> CallParts {
         self.parts
+    }
+
+    /// Where they lie: they are taken from there without being moved, if they are few.
+    #[inline]
+    pub(crate) fn parts(&mut self) -> &mut CallParts {
+        &mut self.parts
     }
 
     /// How long one attempt may run, from the moment the job can run in its worker.
@@ -191,9 +207,10 @@ impl<J: Job> Call<J> {
 
     /// The job's name.
     pub(crate) fn name(&self) -> &str {
-        match &self.parts.job {
-            Ok(known) => known.entry.name(),
-            Err(unknown) => &unknown.name,
+        match (&self.parts.known, &self.parts.unknown) {
+            (Some(known), _) => known.entry.name(),
+            (None, Some(unknown)) => &unknown.name,
+            (None, None) => "",
         }
     }
 
@@ -205,10 +222,10 @@ impl<J: Job> Call<J> {
 
 impl<J: Job> fmt::Debug for Call<J> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let CallParts { payload, options, label, .. } = &self.parts;
+        let CallParts { arguments, options, label, .. } = &self.parts;
         f.debug_struct("Call")
             .field("job", &self.name())
-            .field("payload", &payload.as_ref().map(|encoded| encoded.bytes.len()))
+            .field("payload", &arguments.len())
             .field("options", options)
             .field("label", label)
             .finish_non_exhaustive()

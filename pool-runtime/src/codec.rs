@@ -19,8 +19,8 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use serde::de::{DeserializeOwned, IgnoredAny};
-use serde::{Deserialize, Serialize};
+use serde::de::{DeserializeOwned, Visitor};
+use serde::{Deserialize, Deserializer as _, Serialize};
 
 use crate::registry::{Encoded, Fault};
 use crate::wire::Buffer;
@@ -59,37 +59,81 @@ fn words(error: rmp_serde::decode::Error) -> String {
 }
 
 fn end_of(reader: &mut Reader<'_>) -> Result<(), String> {
-    match IgnoredAny::deserialize(reader) {
+    // As an option, of which no more than its beginning is looked at.
+    match reader.deserialize_option(NothingLeft) {
         // Nothing but the end gives this error where a value would begin.
         Err(rmp_serde::decode::Error::InvalidMarkerRead(_)) => Ok(()),
         _ => Err("bytes are left over after the last value".into()),
     }
 }
 
+struct NothingLeft;
+
+impl<'de> Visitor<'de> for NothingLeft {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("nothing")
+    }
+
+    fn visit_none<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+
+    fn visit_some<D: serde::Deserializer<'de>>(self, _: D) -> Result<(), D::Error> {
+        Ok(())
+    }
+}
+
 /// The arguments of a call on their way to bytes; filled by what `#[pool_job]` emits.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Arguments {
     encoded: Encoded,
     total: u16,
-    failed: Option<String>,
+    failed: Option<Box<String>>,
 }
 
 impl Arguments {
     /// For a job with so many sent parameters.
-    #[inline]
-    pub fn new(total: u16) -> Self {
-        let mut bytes = Buffer::new();
-        write_array_header(&mut bytes, total);
+    #[inline(always)]
+    pub(crate) fn new(total: u16) -> Self {
+        let bytes = match u8::try_from(total) {
+            Ok(few @ 0..=15) => Buffer::of_byte(0x90 | few),
+            _ => {
+                let mut bytes = Buffer::new();
+                write_array_header(&mut bytes, total);
+                bytes
+            }
+        };
         Arguments { encoded: Encoded { bytes, raw: false }, total, failed: None }
     }
 
-    /// The payload, or the first error and whose it was.
-    #[inline]
-    pub fn finish(self) -> Result<Encoded, String> {
+    /// All of them at once, from a tuple whose types nobody has checked.
+    pub(crate) fn of_tuple<A: Serialize + ?Sized>(arguments: &A) -> Self {
+        let (encoded, failed) = match encode_tuple(arguments) {
+            Ok(encoded) => (encoded, None),
+            Err(text) => (Encoded::default(), Some(Box::new(text))),
+        };
+        Arguments { encoded, total: 0, failed }
+    }
+
+    /// The payload, unless it could not be made.
+    #[inline(always)]
+    pub(crate) fn encoded(&self) -> Option<&Encoded> {
+        if self.failed.is_none() { Some(&self.encoded) } else { None }
+    }
+
+    /// The same, or the first error and whose it was.
+    pub(crate) fn finish(self) -> Result<Encoded, String> {
         match self.failed {
             None => Ok(self.encoded),
-            Some(text) => Err(text),
+            Some(text) => Err(*text),
         }
+    }
+
+    /// Bytes of the payload.
+    pub(crate) fn len(&self) -> usize {
+        self.encoded.bytes.len()
     }
 
     fn push<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {
@@ -97,13 +141,13 @@ impl Arguments {
             return;
         }
         if let Err(error) = rmp_serde::encode::write_named(&mut self.encoded.bytes, value) {
-            self.failed = Some(format!("on the host, parameter `{name}`: {error}"));
+            self.failed = Some(Box::new(format!("on the host, parameter `{name}`: {error}")));
         }
     }
 }
 
 /// The arguments of a call by name: a tuple, whose types nobody has checked.
-pub(crate) fn encode_tuple<A: Serialize + ?Sized>(arguments: &A) -> Result<Encoded, String> {
+fn encode_tuple<A: Serialize + ?Sized>(arguments: &A) -> Result<Encoded, String> {
     let mut bytes =
         encode(arguments).map_err(|error| format!("on the host, arguments: {error}"))?;
     match bytes.first() {
@@ -147,6 +191,8 @@ fn read_array_header(bytes: &[u8]) -> Option<(usize, usize)> {
 /// The parameters of a job on their way out of bytes; emptied by what `#[pool_job]` emits.
 pub struct Parameters<'a> {
     raw: Option<Vec<u8>>,
+    /// Nothing is to be read.
+    is_empty: bool,
     reader: Reader<'a>,
 }
 
@@ -157,27 +203,39 @@ impl std::fmt::Debug for Parameters<'_> {
 }
 
 impl<'a> Parameters<'a> {
-    /// Checks that there are `total` of them.
-    pub fn open(encoded: &'a mut Encoded, total: u16) -> Result<Self, Fault> {
-        let raw = encoded.raw.then(|| std::mem::take(&mut encoded.bytes).into_vec());
-        let (len, start) = match raw {
-            Some(_) => (1, 0),
-            None => read_array_header(&encoded.bytes)
-                .ok_or_else(|| in_worker("arguments: not an array".into()))?,
-        };
-        if len != usize::from(total) {
-            let plural = if total == 1 { "" } else { "s" };
-            return Err(in_worker(format!(
-                "arguments: the job has {total} parameter{plural}, the call gave {len}"
-            )));
+    /// Checks that there are `total` of them: in MessagePack, or else one byte string.
+    #[inline]
+    pub fn open(raw: Option<Vec<u8>>, bytes: &'a [u8], total: u16) -> Result<Self, Fault> {
+        let header = if raw.is_some() { Some((1, 0)) } else { read_array_header(bytes) };
+        match header {
+            Some((len, start)) if len == usize::from(total) => {
+                let bytes = &bytes[start..];
+                let reader = Reader::from_read_ref(bytes);
+                Ok(Parameters { raw, is_empty: bytes.is_empty(), reader })
+            }
+            header => Err(wrong_number(total, header.map(|(len, _)| len))),
         }
-        Ok(Parameters { raw, reader: Reader::from_read_ref(&encoded.bytes[start..]) })
     }
 
     /// Checks that nothing is left.
+    #[inline]
     pub fn close(mut self) -> Result<(), Fault> {
+        if self.is_empty {
+            return Ok(());
+        }
         end_of(&mut self.reader).map_err(|text| in_worker(format!("arguments: {text}")))
     }
+}
+
+#[cold]
+fn wrong_number(total: u16, given: Option<usize>) -> Fault {
+    let plural = if total == 1 { "" } else { "s" };
+    in_worker(match given {
+        None => "arguments: not an array".into(),
+        Some(given) => {
+            format!("arguments: the job has {total} parameter{plural}, the call gave {given}")
+        }
+    })
 }
 
 fn in_worker(text: String) -> Fault {
@@ -246,12 +304,11 @@ impl Plain {
             .map_err(|error| in_worker(format!("parameter `{name}`: {}", words(error))))
     }
 
-    /// Encodes the output.
+    /// Encodes the output, behind nothing.
     #[inline]
-    pub fn give<T: Serialize>(self, output: T) -> Result<Encoded, Fault> {
-        let bytes = encode(&output)
-            .map_err(|error| Fault::Encode(format!("in the worker, output: {error}")))?;
-        Ok(Encoded { bytes, raw: false })
+    pub fn give<T: Serialize>(self, output: T, into: &mut Encoded) -> Result<(), Fault> {
+        rmp_serde::encode::write_named(&mut into.bytes, &output)
+            .map_err(|error| Fault::Encode(format!("in the worker, output: {error}")))
     }
 
     /// Decodes the output.
@@ -294,8 +351,9 @@ impl Bytes {
 
     /// Moves the output.
     #[inline]
-    pub fn give<T>(self, output: Vec<u8>) -> Result<Encoded, Fault> {
-        Ok(Encoded { bytes: output.into(), raw: true })
+    pub fn give<T>(self, output: Vec<u8>, into: &mut Encoded) -> Result<(), Fault> {
+        *into = Encoded { bytes: output.into(), raw: true };
+        Ok(())
     }
 
     /// Moves the output.
@@ -366,8 +424,7 @@ mod tests {
     use super::*;
 
     fn parameters(bytes: &[u8], total: u16) -> Result<(), Fault> {
-        let mut encoded = Encoded { bytes: bytes.to_vec().into(), raw: false };
-        let mut parameters = Parameters::open(&mut encoded, total)?;
+        let mut parameters = Parameters::open(None, bytes, total)?;
         for _ in 0..total {
             Kind::<u32>::of().take::<u32>(&mut parameters, "a")?;
         }
@@ -446,17 +503,16 @@ mod tests {
         Kind::<Shy>::of().push::<Shy>(&mut arguments, "b", Shy);
         Kind::<Shy>::of().push::<Shy>(&mut arguments, "c", Shy);
         assert_eq!(arguments.finish(), Err("on the host, parameter `b`: too shy".into()));
-        let fault = Kind::<Shy>::of().give::<Shy>(Shy);
+        let fault = Kind::<Shy>::of().give::<Shy>(Shy, &mut Encoded::default());
         assert_eq!(fault, Err(Fault::Encode("in the worker, output: too shy".into())));
     }
 
     #[test]
     fn a_raw_payload_is_for_byte_strings_only() {
         let raw = || Encoded { bytes: vec![1, 2].into(), raw: true };
-        let mut encoded = raw();
-        let mut parameters = Parameters::open(&mut encoded, 1).unwrap();
-        assert!(Kind::<u32>::of().take::<u32>(&mut parameters, "a").is_err());
-        assert!(Parameters::open(&mut raw(), 2).is_err());
+        let open = |total| Parameters::open(Some(vec![1, 2]), &[], total);
+        assert!(Kind::<u32>::of().take::<u32>(&mut open(1).unwrap(), "a").is_err());
+        assert!(open(2).is_err());
         assert!(Kind::<u32>::of().receive::<u32>(raw()).is_err());
         assert_eq!(decode_output::<Vec<u16>>(raw()), Ok(vec![1, 2]));
         assert_eq!(decode_output::<[u8; 2]>(raw()), Ok([1, 2]));

@@ -378,7 +378,7 @@ pub(crate) struct Running {
 }
 
 impl Running {
-    #[inline]
+    #[inline(always)]
     pub(crate) fn begin(about: About, watch: &Arc<CancelWatch>) -> Running {
         if WATCH.get() != Arc::as_ptr(watch) {
             KEPT.with_borrow_mut(|kept| kept.watch = Some(watch.clone()));

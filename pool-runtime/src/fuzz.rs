@@ -152,9 +152,12 @@ impl<'a> Booking<'a> {
         loop {
             let (sent, limit) = (self.sent, self.limit);
             while let Some(frame) = self.reader.next(|header| Answer::check(header, sent, limit))? {
-                let Answer { seq, said, .. } = Answer::read(frame)?;
+                let seq = frame.header.seq;
                 assert!(seq < self.sent, "an answer to what was never asked");
-                if matches!(said, Said::Awake | Said::News | Said::Progress(_)) {
+                if frame.header.kind != ToHost::Done {
+                    Answer::read(&frame)?;
+                }
+                if !frame.header.kind.ends_job() {
                     continue;
                 }
                 let job = take_due(&mut self.window, seq)?;

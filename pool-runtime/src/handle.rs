@@ -8,11 +8,11 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Poll, Wake, Waker, ready};
 use std::thread::{self, Thread};
 
 use crate::error::{JobError, JobErrorKind};
-use crate::host::{self, Cell, First, JobStatus, Manner, Order, Outcome, Place, race};
+use crate::host::{self, Cell, First, JobStatus, Manner, race};
 use crate::id::JobId;
 use crate::progress::ProgressStream;
 use crate::registry::{Encoded, Job};
@@ -73,24 +73,23 @@ impl<T> JobHandle<T> {
     /// that has given its outcome, if there is one.
     pub(crate) fn followed<J: Job<Output = T>>(
         old: Option<Self>,
-        order: Order,
-        place: Place,
+        new: Cell,
         bell: Option<&Waker>,
     ) -> Self {
         match old {
             Some(mut handle) => {
                 match &mut handle.claim {
                     Claim::To(cell, decode) => {
-                        Cell::renew(cell, order, place, bell);
+                        Cell::renew(cell, new, bell);
                         *decode = J::decode;
                     }
                     claim @ Claim::Unknown(_) => {
-                        *claim = Claim::To(Cell::followed(order, place, bell), J::decode);
+                        *claim = Claim::To(Cell::followed(new, bell), J::decode);
                     }
                 }
                 handle
             }
-            None => Self::new::<J>(Cell::followed(order, place, bell)),
+            None => Self::new::<J>(Cell::followed(new, bell)),
         }
     }
 
@@ -206,9 +205,8 @@ impl<T> JobHandle<T> {
         }
     }
 
-    fn decode(&self, outcome: Outcome) -> Result<T, JobError> {
-        let output = outcome?;
-        let encoded = Encoded { bytes: output.payload.into(), raw: output.raw };
+    #[inline(always)]
+    fn decode(&self, encoded: Encoded) -> Result<T, JobError> {
         let decoded = match &self.claim {
             Claim::To(_, decode) => decode(encoded),
             Claim::Unknown(_) => Err("its type is unknown".to_owned()),
@@ -222,7 +220,18 @@ impl<T> Future for JobHandle<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         self.cell().look_for_outcome();
-        self.cell().poll_outcome(cx).map(|outcome| self.decode(outcome))
+        let cell = self.cell();
+        if let Some(small) = ready!(cell.poll_small(cx)) {
+            return Poll::Ready(self.decode(small.encoded()));
+        }
+        match cell.take_outcome() {
+            Some(Ok(output)) => {
+                let encoded = Encoded { bytes: output.payload.into(), raw: output.raw };
+                Poll::Ready(self.decode(encoded))
+            }
+            Some(Err(error)) => Poll::Ready(Err(error)),
+            None => Poll::Pending,
+        }
     }
 }
 

@@ -12,16 +12,13 @@ use crate::registry::{Encoded, Job, JobEntry, Known};
 use crate::wire::Payload;
 
 /// What a pool or a queue needs to know of a call; or why it cannot be accepted as it is.
-#[inline]
 pub(crate) fn order_of(parts: CallParts) -> Result<Order, Box<Refused>> {
-    let CallParts { job, payload, options, label } = parts;
-    let Known { number, entry } = match job {
-        Ok(known) => known,
-        Err(UnknownName { name, text }) => {
-            return Err(Refused::new(0, Some(name), label, JobErrorKind::UnknownJob(text)));
-        }
+    let CallParts { known, unknown, arguments, options, label } = parts;
+    let Some(Known { number, entry }) = known else {
+        let UnknownName { name, text } = unknown.map(|unknown| *unknown).unwrap_or_default();
+        return Err(Refused::new(0, Some(name), label, JobErrorKind::UnknownJob(text)));
     };
-    let Encoded { bytes, raw } = match payload {
+    let Encoded { bytes, raw } = match arguments.finish() {
         Ok(encoded) => encoded,
         Err(text) => return Err(Refused::new(number, None, label, JobErrorKind::Encode(text))),
     };
@@ -70,22 +67,23 @@ impl Refused {
 }
 
 /// The handle of a call that comes to a pool which takes no jobs, for that reason.
-pub(crate) fn refuse<J: Job>(call: Call<J>, kind: JobErrorKind) -> JobHandle<J::Output> {
-    let CallParts { job, label, .. } = call.into_parts();
-    let (number, unknown) = match job {
-        Ok(known) => (known.number, None),
-        Err(unknown) => (0, Some(unknown.name)),
+pub(crate) fn refuse<J: Job>(mut call: Call<J>, kind: JobErrorKind) -> JobHandle<J::Output> {
+    let label = call.parts().label.take();
+    let (number, unknown) = match call.parts().known {
+        Some(known) => (known.number, None),
+        None => (0, Some(call.name().to_owned())),
     };
     Refused::new(number, unknown, label, kind).handle::<J>()
 }
 
 /// Takes in a job that has a place in the queue.
+#[inline]
 pub(crate) fn accept<J: Job>(
     host: &Arc<Host>,
-    call: Call<J>,
+    mut call: Call<J>,
     place: RoomPlace<'_>,
 ) -> JobHandle<J::Output> {
-    match take_in(host, call.into_parts(), place) {
+    match take_in(host, call.parts(), place) {
         Ok(cell) => JobHandle::new::<J>(cell),
         Err(refused) => refused.handle::<J>(),
     }
@@ -93,36 +91,53 @@ pub(crate) fn accept<J: Job>(
 
 fn take_in(
     host: &Arc<Host>,
-    parts: CallParts,
+    parts: &mut CallParts,
     place: RoomPlace<'_>,
 ) -> Result<Arc<Cell>, Box<Refused>> {
-    let cell = Cell::new(order_for(host, parts)?, host.place());
+    let cell = match plain(host, parts) {
+        Some(cell) => Arc::new(cell),
+        None => Cell::new(order_for(host, std::mem::take(parts))?, host.place()),
+    };
     place.keep();
     host.submit(cell.clone());
     Ok(cell)
+}
+
+/// The cell of a call that has few arguments, and of which nothing in particular is asked.
+#[inline(always)]
+fn plain(host: &Host, parts: &CallParts) -> Option<Cell> {
+    let CallParts { known: Some(known), arguments, options: None, label: None, .. } = parts else {
+        return None;
+    };
+    let encoded = arguments.encoded()?;
+    let fits = encoded.bytes.len() as u64 <= host.max_payload();
+    match host.pool_number() {
+        Some(pool) if fits && !known.entry.has_options => Cell::plain(known.number, encoded, pool),
+        _ => None,
+    }
 }
 
 /// The same for one of many, whose maker looks for their replies. `spare` is the handle of an earlier
 /// one, and `bell` is rung when it ends.
 pub(crate) fn accept_followed<J: Job>(
     host: &Arc<Host>,
-    call: Call<J>,
+    mut call: Call<J>,
     place: RoomPlace<'_>,
     spare: Option<JobHandle<J::Output>>,
     bell: Option<&Waker>,
 ) -> JobHandle<J::Output> {
-    match order_for(host, call.into_parts()) {
-        Ok(order) => {
-            let handle = JobHandle::followed::<J>(spare, order, host.place(), bell);
-            place.keep();
-            host.submit_behind(handle.cell().clone());
-            handle
-        }
-        Err(refused) => refused.handle::<J>(),
-    }
+    let handle = match plain(host, call.parts()) {
+        Some(cell) => JobHandle::followed::<J>(spare, cell, bell),
+        None => match order_for(host, std::mem::take(call.parts())) {
+            Ok(order) => JobHandle::followed::<J>(spare, Cell::waiting(order, host.place()), bell),
+            Err(refused) => return refused.handle::<J>(),
+        },
+    };
+    place.keep();
+    host.submit_behind(handle.cell().clone());
+    handle
 }
 
-#[inline]
 fn order_for(host: &Host, parts: CallParts) -> Result<Order, Box<Refused>> {
     let order = order_of(parts)?;
     let size = order.arguments.as_slice().len() as u64;

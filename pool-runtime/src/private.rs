@@ -27,10 +27,16 @@ pub trait Registered: Job {
     fn entry() -> &'static JobEntry;
 }
 
-/// The end of every companion's constructor.
+/// The beginning of every companion's constructor: a call with so many sent arguments.
 #[inline]
-pub fn call<J: Registered>(payload: Result<Encoded, String>) -> Call<J> {
-    Call::of(J::entry(), payload)
+pub fn begin<J: Registered>(total: u16) -> Call<J> {
+    Call::begin(J::entry(), total)
+}
+
+/// Where these are put, one after the other.
+#[inline]
+pub fn arguments<J: Job>(call: &mut Call<J>) -> &mut Arguments {
+    &mut call.parts().arguments
 }
 
 /// The context of the job that `stage` runs.

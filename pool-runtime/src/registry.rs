@@ -41,8 +41,10 @@ pub enum Fault {
 
 /// What a job's shim sees of the place where it runs.
 pub trait Stage {
-    /// The arguments; to be taken once.
-    fn take_arguments(&mut self) -> Encoded;
+    /// The arguments, if they are one byte string; to be taken once.
+    fn take_raw(&mut self) -> Option<Vec<u8>>;
+    /// Else they are in here.
+    fn arguments(&self) -> &[u8];
     /// The job's context, a `JobContext` (which lives on a floor above this one).
     fn context(&self) -> &dyn Any;
     /// The worker's value of this type, made now if it is not there.
@@ -60,8 +62,8 @@ pub struct Wanted {
     pub type_name: &'static str,
 }
 
-/// Decodes the arguments, calls the function, encodes the output.
-pub type RunJob = fn(&mut dyn Stage) -> Result<Encoded, Fault>;
+/// Decodes the arguments, calls the function, encodes the output into what is empty before.
+pub type RunJob = fn(&mut dyn Stage, &mut Encoded) -> Result<(), Fault>;
 
 /// A function that workers can run; what stands before `J` in [`Call<J>`](crate::Call).
 ///
@@ -431,7 +433,7 @@ mod tests {
             file: "src/jobs.rs",
             line,
             options: JobOptions::NONE,
-            run: |_| Err(Fault::State("not to be run".into())),
+            run: |_, _| Err(Fault::State("not to be run".into())),
         })))
     }
 

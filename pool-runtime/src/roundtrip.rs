@@ -32,8 +32,12 @@ impl Desk {
 }
 
 impl Stage for Desk {
-    fn take_arguments(&mut self) -> Encoded {
-        std::mem::take(&mut self.arguments)
+    fn take_raw(&mut self) -> Option<Vec<u8>> {
+        self.arguments.raw.then(|| std::mem::take(&mut self.arguments.bytes).into_vec())
+    }
+
+    fn arguments(&self) -> &[u8] {
+        &self.arguments.bytes
     }
 
     fn context(&self) -> &dyn Any {
@@ -55,9 +59,13 @@ impl Stage for Desk {
 
 fn shim<J: Job>(call: Call<J>) -> Result<Encoded, Fault> {
     let parts = call.into_parts();
-    let known = parts.job.unwrap();
-    let arguments = parts.payload.unwrap();
-    (known.entry.run)(&mut Desk::new(known.entry, arguments))
+    let known = parts.known.unwrap();
+    run_with(known.entry, parts.arguments.finish().unwrap())
+}
+
+fn run_with(job: &'static JobEntry, arguments: Encoded) -> Result<Encoded, Fault> {
+    let mut output = Encoded::default();
+    (job.run)(&mut Desk::new(job, arguments), &mut output).map(|()| output)
 }
 
 /// There and back.
@@ -213,14 +221,14 @@ fn one_byte_string_is_moved_and_not_encoded() {
     let place = bytes.as_ptr();
     let call = call!(reversed, bytes);
     let parts = call.into_parts();
-    let payload = parts.payload.unwrap();
+    let payload = parts.arguments.finish().unwrap();
     assert!(payload.raw);
     assert_eq!(payload.bytes.as_ptr(), place);
-    let job = parts.job.unwrap().entry;
-    let output = (job.run)(&mut Desk::new(job, payload)).unwrap();
+    let job = parts.known.unwrap().entry;
+    let output = run_with(job, payload).unwrap();
     assert_eq!(output.bytes.as_ptr(), place);
     assert_eq!(output, Encoded { bytes: vec![3, 2, 1].into(), raw: true });
-    assert!(call!(aliased, vec![1]).into_parts().payload.unwrap().raw);
+    assert!(call!(aliased, vec![1]).into_parts().arguments.finish().unwrap().raw);
     assert_eq!(run(call!(aliased, vec![1])), [1]);
     assert_eq!(run(call!(length, b"abc")), 3);
     assert_eq!(run(call!(length, &vec![0; 70_000])), 70_000);
@@ -230,7 +238,7 @@ fn one_byte_string_is_moved_and_not_encoded() {
 fn byte_strings_among_others_travel_as_bin() {
     let call = call!(joined, b"a", b"b".to_vec(), &b"c".to_vec());
     assert_eq!(
-        call.into_parts().payload.unwrap().bytes[..],
+        call.into_parts().arguments.finish().unwrap().bytes[..],
         [0x93, 0xc4, 1, b'a', 0xc4, 1, b'b', 0xc4, 1, b'c']
     );
     assert_eq!(run(call!(joined, b"a", b"b".to_vec(), &b"c".to_vec())), b"abc");
@@ -275,7 +283,7 @@ fn contexts_are_injected_and_async_is_driven() {
 #[test]
 fn names_are_full_paths() {
     fn name<J: Job>(call: Call<J>) -> &'static str {
-        call.into_parts().job.unwrap().entry.name()
+        call.into_parts().known.unwrap().entry.name()
     }
     #[pool_job(crate = crate)]
     fn inner() {}
@@ -299,7 +307,7 @@ fn names_are_full_paths() {
 #[test]
 fn attributes_become_options() {
     use crate::policy::{JobOptions, Priority, RetryPolicy};
-    let options = call!(resize::Resize, 1).into_parts().job.unwrap().entry.options;
+    let options = call!(resize::Resize, 1).into_parts().known.unwrap().entry.options;
     assert_eq!(
         options,
         JobOptions {
@@ -338,9 +346,10 @@ fn calls_by_name_say_what_does_not_fit() {
     assert_eq!(text, "in the worker, arguments: the job has 2 parameters, the call gave 1");
     let text = decode(shim(Call::named::<u32>("pool::roundtrip::add", (1, "x"))));
     assert!(text.starts_with("in the worker, parameter `b`: a value of another type"), "{text}");
-    let text = Call::named::<u32>("pool::roundtrip::add", 1).into_parts().payload.unwrap_err();
+    let not_a_tuple = Call::named::<u32>("pool::roundtrip::add", 1).into_parts().arguments;
+    let text = not_a_tuple.finish().unwrap_err();
     assert!(text.contains("write `(a, b)`"), "{text}");
-    let unknown = Call::named::<u32>("ad", (1, 2)).into_parts().job.unwrap_err();
+    let unknown = Call::named::<u32>("ad", (1, 2)).into_parts().unknown.unwrap();
     assert!(unknown.text.contains("`pool::roundtrip::add`"), "{}", unknown.text);
     let output = shim(Call::named::<String>("pool::roundtrip::add", (1, 2))).unwrap();
     let text = crate::Named::<String>::decode(output).unwrap_err();

@@ -44,21 +44,23 @@ const _: () = {
         #[allow(dead_code)]
         pub(crate) fn __pool_call(a: u32, _1: u32) -> ::pool::__private::Call<Self> {
             use ::pool::__private::AnyKind as _;
-            let mut __pool_arguments = ::pool::__private::Arguments::new(2u16);
+            let mut __pool_call = ::pool::__private::begin::<Self>(2u16);
             ::pool::__private::Kind::<u32>::of()
-                .push::<u32>(&mut __pool_arguments, "a", a);
+                .push::<u32>(::pool::__private::arguments(&mut __pool_call), "a", a);
             ::pool::__private::Kind::<u32>::of()
-                .push::<u32>(&mut __pool_arguments, "_1", _1);
-            ::pool::__private::call(__pool_arguments.finish())
+                .push::<u32>(::pool::__private::arguments(&mut __pool_call), "_1", _1);
+            __pool_call
         }
     }
     fn __pool_run(
         __pool_stage: &mut dyn ::pool::__private::Stage,
-    ) -> ::core::result::Result<::pool::__private::Encoded, ::pool::__private::Fault> {
+        __pool_encoded: &mut ::pool::__private::Encoded,
+    ) -> ::core::result::Result<(), ::pool::__private::Fault> {
         use ::pool::__private::AnyKind as _;
-        let mut __pool_encoded = __pool_stage.take_arguments();
+        let __pool_raw = __pool_stage.take_raw();
         let mut __pool_parameters = ::pool::__private::Parameters::open(
-            &mut __pool_encoded,
+            __pool_raw,
+            __pool_stage.arguments(),
             2u16,
         )?;
         let __pool_parameter_0 = ::pool::__private::Kind::<u32>::of()
@@ -67,7 +69,7 @@ const _: () = {
             .take::<u32>(&mut __pool_parameters, "_1")?;
         __pool_parameters.close()?;
         let __pool_output: u32 = add(__pool_parameter_0, __pool_parameter_1);
-        ::pool::__private::Kind::<u32>::of().give::<u32>(__pool_output)
+        ::pool::__private::Kind::<u32>::of().give::<u32>(__pool_output, __pool_encoded)
     }
     ::pool::__private::inventory::submit! {
         ::pool::__private::Listed(& __POOL_ENTRY)

@@ -59,21 +59,27 @@ const _: () = {
             bytes: Vec<u8>,
         ) -> ::pool::__private::Call<Self> {
             use ::pool::__private::AnyKind as _;
-            let mut __pool_arguments = ::pool::__private::Arguments::new(2u16);
+            let mut __pool_call = ::pool::__private::begin::<Self>(2u16);
             ::pool::__private::Kind::<Path>::of()
-                .push::<&Path>(&mut __pool_arguments, "path", path);
+                .push::<
+                    &Path,
+                >(::pool::__private::arguments(&mut __pool_call), "path", path);
             ::pool::__private::Kind::<Vec<u8>>::of()
-                .push::<Vec<u8>>(&mut __pool_arguments, "bytes", bytes);
-            ::pool::__private::call(__pool_arguments.finish())
+                .push::<
+                    Vec<u8>,
+                >(::pool::__private::arguments(&mut __pool_call), "bytes", bytes);
+            __pool_call
         }
     }
     fn __pool_run(
         __pool_stage: &mut dyn ::pool::__private::Stage,
-    ) -> ::core::result::Result<::pool::__private::Encoded, ::pool::__private::Fault> {
+        __pool_encoded: &mut ::pool::__private::Encoded,
+    ) -> ::core::result::Result<(), ::pool::__private::Fault> {
         use ::pool::__private::AnyKind as _;
-        let mut __pool_encoded = __pool_stage.take_arguments();
+        let __pool_raw = __pool_stage.take_raw();
         let mut __pool_parameters = ::pool::__private::Parameters::open(
-            &mut __pool_encoded,
+            __pool_raw,
+            __pool_stage.arguments(),
             2u16,
         )?;
         let __pool_parameter_1 = ::pool::__private::Kind::<Path>::of()
@@ -89,7 +95,8 @@ const _: () = {
                 __pool_parameter_2,
             ),
         );
-        ::pool::__private::Kind::<Vec<u8>>::of().give::<Vec<u8>>(__pool_output)
+        ::pool::__private::Kind::<Vec<u8>>::of()
+            .give::<Vec<u8>>(__pool_output, __pool_encoded)
     }
     ::pool::__private::inventory::submit! {
         ::pool::__private::Listed(& __POOL_ENTRY)

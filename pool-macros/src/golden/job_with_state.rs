@@ -40,19 +40,21 @@ const _: () = {
         #[allow(dead_code)]
         fn __pool_call(q: u8) -> ::pool::__private::Call<Self> {
             use ::pool::__private::AnyKind as _;
-            let mut __pool_arguments = ::pool::__private::Arguments::new(1u16);
+            let mut __pool_call = ::pool::__private::begin::<Self>(1u16);
             ::pool::__private::Kind::<u8>::of()
-                .push::<u8>(&mut __pool_arguments, "q", q);
-            ::pool::__private::call(__pool_arguments.finish())
+                .push::<u8>(::pool::__private::arguments(&mut __pool_call), "q", q);
+            __pool_call
         }
     }
     fn __pool_run(
         __pool_stage: &mut dyn ::pool::__private::Stage,
-    ) -> ::core::result::Result<::pool::__private::Encoded, ::pool::__private::Fault> {
+        __pool_encoded: &mut ::pool::__private::Encoded,
+    ) -> ::core::result::Result<(), ::pool::__private::Fault> {
         use ::pool::__private::AnyKind as _;
-        let mut __pool_encoded = __pool_stage.take_arguments();
+        let __pool_raw = __pool_stage.take_raw();
         let mut __pool_parameters = ::pool::__private::Parameters::open(
-            &mut __pool_encoded,
+            __pool_raw,
+            __pool_stage.arguments(),
             1u16,
         )?;
         let __pool_parameter_3 = ::pool::__private::Kind::<u8>::of()
@@ -69,7 +71,7 @@ const _: () = {
                 __pool_parameter_3,
             ),
         );
-        ::pool::__private::Kind::<()>::of().give::<()>(__pool_output)
+        ::pool::__private::Kind::<()>::of().give::<()>(__pool_output, __pool_encoded)
     }
     ::pool::__private::inventory::submit! {
         ::pool::__private::Listed(& __POOL_ENTRY)

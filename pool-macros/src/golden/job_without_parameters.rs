@@ -42,22 +42,24 @@ const _: () = {
         #[allow(dead_code)]
         fn __pool_call() -> ::pool::__private::Call<Self> {
             use ::pool::__private::AnyKind as _;
-            let __pool_arguments = ::pool::__private::Arguments::new(0u16);
-            ::pool::__private::call(__pool_arguments.finish())
+            let __pool_call = ::pool::__private::begin::<Self>(0u16);
+            __pool_call
         }
     }
     fn __pool_run(
         __pool_stage: &mut dyn ::pool::__private::Stage,
-    ) -> ::core::result::Result<::pool::__private::Encoded, ::pool::__private::Fault> {
+        __pool_encoded: &mut ::pool::__private::Encoded,
+    ) -> ::core::result::Result<(), ::pool::__private::Fault> {
         use ::pool::__private::AnyKind as _;
-        let mut __pool_encoded = __pool_stage.take_arguments();
+        let __pool_raw = __pool_stage.take_raw();
         let __pool_parameters = ::pool::__private::Parameters::open(
-            &mut __pool_encoded,
+            __pool_raw,
+            __pool_stage.arguments(),
             0u16,
         )?;
         __pool_parameters.close()?;
         let __pool_output: () = stop();
-        ::pool::__private::Kind::<()>::of().give::<()>(__pool_output)
+        ::pool::__private::Kind::<()>::of().give::<()>(__pool_output, __pool_encoded)
     }
     ::pool::__private::inventory::submit! {
         ::pool::__private::Listed(& __POOL_ENTRY)

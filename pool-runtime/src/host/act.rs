@@ -18,7 +18,7 @@ use super::seats::{Seat, Seats, Task};
 use crate::happening::PoolEvent;
 use crate::policy::Terms;
 use crate::scheduler::{Action, Bounds, Config, Ending, Event, JobKey, Scheduler, Time, WorkerId};
-use crate::wire::Prelude;
+use crate::wire::{FrameBody, Prelude};
 
 /// Scheduler and links: what is behind the host's lock.
 pub(super) struct Core {
@@ -71,19 +71,16 @@ impl Core {
         self.now = now;
         match news {
             News::Submit(cell) => self.submit(around, Task { cell }, after),
-            News::Answers(link, answers) => {
-                for answer in answers {
-                    if let Err(fault) = self.answer(around, &link, answer, after) {
-                        link.condemn(fault.to_string());
-                        break;
-                    }
-                }
-                self.conclude(around, after);
-            }
             News::Replies(link) => self.peek(around, &link, after),
             other => self.feed_other(around, other, after),
         }
+    }
+
+    /// After any news: of whom jobs were taken back, and who is hungry.
+    #[inline]
+    pub(super) fn see_to_others(&mut self, around: &Around, after: &mut After) {
         self.peek_at_recalled(around, after);
+        self.feed_hungry(around, after);
     }
 
     /// What comes now and then.
@@ -91,7 +88,7 @@ impl Core {
         let mut cause = Cause::default();
         match news {
             // Those that come by the thousand are fed above.
-            News::Submit(_) | News::Answers(..) | News::Replies(_) => {}
+            News::Submit(_) | News::Replies(_) => {}
             News::GiveUp(cell, manner) => {
                 // It may have answered, if any worker has had it.
                 if cell.status() != JobStatus::Ended && cell.attempt() > 0 {
@@ -127,8 +124,8 @@ impl Core {
                 self.is_up(around, worker, after);
                 self.handle(around, Event::WorkerReady { worker }, &mut cause, after);
             }
-            News::OverMemory(link, seq) => {
-                let worker = link.worker;
+            News::OverMemory(over) => {
+                let (worker, seq) = *over;
                 let runs = |seat: &mut Seat| seat.window.front().is_some_and(|head| head.0 == seq);
                 if self.seats.get(worker).is_some_and(|seat| !seat.killed && runs(seat)) {
                     self.handle(around, Event::OverMemory { worker }, &mut cause, after);
@@ -182,14 +179,16 @@ impl Core {
             return after.tasks.push(task);
         }
         queued(around, cell, after);
-        let (mut terms, mut deadline) = (None, None);
-        if cell.is_special() {
-            let own = cell.options();
-            terms = own.map(|own| Arc::new(Terms::resolve(own, &self.defaults)));
-            deadline = cell.deadline().map(|(moment, length)| (around.moment(moment), length));
-        }
         let number = cell.number;
-        let key = self.scheduler.submit(self.now, task, number, terms, deadline);
+        let key = if cell.is_special() {
+            let own = cell.options();
+            let terms = own.map(|own| Arc::new(Terms::resolve(own, &self.defaults)));
+            let deadline = cell.deadline();
+            let deadline = deadline.map(|(moment, length)| (around.moment(moment), length));
+            self.scheduler.submit(self.now, task, number, terms, deadline)
+        } else {
+            self.scheduler.submit_plain(self.now, task, number)
+        };
         if let Some(task) = self.scheduler.get(key) {
             task.cell.set_index(Some(key.index));
         }
@@ -386,6 +385,27 @@ impl Core {
         }
         let outcome = cause.outcome(&task.cell, ending, attempts, self.trouble.as_ref());
         self.settle(around, task, outcome, after);
+    }
+
+    /// Ends a job with its output.
+    #[inline]
+    pub(super) fn settle_done(
+        &mut self,
+        around: &Around,
+        task: Task,
+        output: &mut FrameBody<'_>,
+        raw: bool,
+        after: &mut After,
+    ) {
+        let id = task.cell.id();
+        let event = || PoolEvent::JobEnded { id, outcome: Ok(()) };
+        around.hub.publish(&mut after.wakers, event);
+        self.ledger.job_ended(Count::Succeeded, None);
+        task.cell.finish_with(output, raw, &mut after.wakers, &mut after.leftovers);
+        if let Some(share) = Share::take_from(&task.cell) {
+            share.ended(Some(Count::Succeeded), &mut after.wakers);
+        }
+        after.tasks.push(task);
     }
 
     pub(super) fn settle(

@@ -1,26 +1,55 @@
 //! [`Core`] hears what workers say of their jobs.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use super::act::Core;
 use super::after::After;
 use super::cause::Cause;
 use super::link::{Answer, Link, Said};
 use super::news::Around;
-use super::seats::take_due;
+use super::seats::{Seat, take_due};
 use crate::scheduler::{Event, JobKey, Reply, WorkerId};
 use crate::stats::Progress;
 use crate::trace::Record;
-use crate::wire::WireFault;
+use crate::wire::{Flags, FrameBody, Header, ToHost, WireFault, coarse};
 
 impl Core {
-    /// One of several answers: [`conclude`](Self::conclude) has to follow.
+    /// The output of a job, one of several answers: [`conclude`](Self::conclude) has to follow.
+    /// `is_bloated`: the job leaves its worker beyond its memory limit.
+    pub(super) fn done(
+        &mut self,
+        around: &Around,
+        link: &Link,
+        header: &Header<ToHost>,
+        output: &mut FrameBody<'_>,
+        is_bloated: bool,
+        after: &mut After,
+    ) -> Result<(), WireFault> {
+        let worker = link.worker;
+        let Some((_, next)) = self.take_head(around, worker, header.seq, after)? else {
+            return Ok(());
+        };
+        if is_bloated {
+            self.bloated(around, worker, after);
+        }
+        let took = coarse::decode(header.job);
+        if let Some(task) = self.scheduler.take_done(self.now, worker, took) {
+            self.settle_done(around, task, output, header.flags.has(Flags::RAW), after);
+        }
+        if self.scheduler.has_actions() {
+            self.act(around, &mut Cause::default(), after);
+        }
+        self.begin_next(around, worker, next, after);
+        Ok(())
+    }
+
+    /// Any other answer.
     pub(super) fn answer(
         &mut self,
         around: &Around,
         link: &Arc<Link>,
         answer: Answer,
+        is_bloated: bool,
         after: &mut After,
     ) -> Result<(), WireFault> {
         let worker = link.worker;
@@ -29,8 +58,8 @@ impl Core {
             return Ok(());
         }
         let event = match answer.said {
-            Said::Done(_) | Said::Failed(_) | Said::Panicked(_) => {
-                return self.replied(around, link, answer, after);
+            Said::Failed(_) | Said::Panicked(_) => {
+                return self.failed(around, link, answer, is_bloated, after);
             }
             Said::Awake => Event::Awake { worker },
             Said::Logged(record) => return self.logged(worker, answer.seq, *record, after),
@@ -48,49 +77,47 @@ impl Core {
         Ok(())
     }
 
-    /// The answer that ends a job.
-    fn replied(
+    /// Takes the job that is answered out of its window, and gives the next one besides. `None`: the
+    /// answer is not heard, or was booked before.
+    #[inline(always)]
+    fn take_head(
         &mut self,
         around: &Around,
-        link: &Arc<Link>,
-        answer: Answer,
+        worker: WorkerId,
+        seq: u64,
         after: &mut After,
-    ) -> Result<(), WireFault> {
-        let Answer { seq, said, took, is_bloated } = answer;
-        let worker = link.worker;
-        let Some(seat) = self.seats.get(worker).filter(|seat| seq >= seat.booked) else {
-            return Ok(());
-        };
+    ) -> Result<Option<(JobKey, Option<JobKey>)>, WireFault> {
+        let is_heard = |seat: &&mut Seat| !seat.killed && seq >= seat.booked;
+        let Some(seat) = self.seats.get(worker).filter(is_heard) else { return Ok(None) };
         let job = take_due(&mut seat.window, seq)?;
-        let next = seat.window.front().copied();
+        let next = seat.window.front().map(|&(_, next)| next);
         if next.is_none() {
             seat.begin_head(None, around, &mut after.wakers, &mut after.trace);
         }
-        if is_bloated {
-            self.scheduler.take_in(self.now, Event::Bloated { worker });
-            self.act(around, &mut Cause::default(), after);
-        }
-        match said {
-            Said::Done(output) => {
-                let reply = Reply::Done;
-                self.scheduler.take_in(self.now, Event::Replied { worker, reply, took });
-                if let Some(task) = self.scheduler.poll_replied() {
-                    self.settle(around, task, Ok(output), after);
-                }
-                if self.scheduler.has_actions() {
-                    self.act(around, &mut Cause::default(), after);
-                }
-            }
-            said => self.failed(around, link, job, (said, took), after),
-        }
-        // Once this one has ended, and if the next was not taken back meanwhile.
+        Ok(Some((job, next)))
+    }
+
+    /// Once a job has ended the next can run, if it was not taken back meanwhile.
+    #[inline]
+    fn begin_next(
+        &mut self,
+        around: &Around,
+        worker: WorkerId,
+        next: Option<JobKey>,
+        after: &mut After,
+    ) {
         if let (Some(next), Some(seat)) = (next, self.seats.get(worker)) {
-            if seat.window.front() == Some(&next) {
-                let head = self.scheduler.get(next.1);
+            if seat.window.front().is_some_and(|&(_, front)| front == next) {
+                let head = self.scheduler.get(next);
                 seat.begin_head(head, around, &mut after.wakers, &mut after.trace);
             }
         }
-        Ok(())
+    }
+
+    #[cold]
+    fn bloated(&mut self, around: &Around, worker: WorkerId, after: &mut After) {
+        self.scheduler.take_in(self.now, Event::Bloated { worker });
+        self.act(around, &mut Cause::default(), after);
     }
 
     /// The answer of a job that gave no output.
@@ -98,10 +125,18 @@ impl Core {
         &mut self,
         around: &Around,
         link: &Arc<Link>,
-        job: JobKey,
-        (said, took): (Said, Duration),
+        answer: Answer,
+        is_bloated: bool,
         after: &mut After,
-    ) {
+    ) -> Result<(), WireFault> {
+        let Answer { seq, said, took } = answer;
+        let worker = link.worker;
+        let Some((job, next)) = self.take_head(around, worker, seq, after)? else {
+            return Ok(());
+        };
+        if is_bloated {
+            self.bloated(around, worker, after);
+        }
         let reply = match said {
             Said::Panicked(_) => Reply::Panicked,
             _ => Reply::Done,
@@ -115,9 +150,10 @@ impl Core {
             }
         }
         cause.said = Some(said);
-        let worker = link.worker;
         self.scheduler.take_in(self.now, Event::Replied { worker, reply, took });
         self.act(around, &mut cause, after);
+        self.begin_next(around, worker, next, after);
+        Ok(())
     }
 
     /// The job that runs has logged something.

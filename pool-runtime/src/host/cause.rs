@@ -70,7 +70,6 @@ impl Cause {
     ) -> Outcome {
         let kind = match ending {
             Ending::Replied => match self.said.take() {
-                Some(Said::Done(output)) => return Ok(output),
                 Some(Said::Failed(kind)) => *kind,
                 Some(Said::Panicked(info)) => JobErrorKind::Panicked(*info),
                 // The scheduler ends a job by a reply only while that reply is fed.

@@ -23,17 +23,17 @@ use std::time::{Duration, Instant};
 use self::birth::Birth;
 pub(crate) use self::birth::Order;
 use self::course::Course;
-pub(crate) use self::place::{Holder, Manner, Numbered, Place};
-pub(crate) use self::slot::{Arguments, Leftover};
+pub(crate) use self::place::{Holder, Manner, Numbered, Place, PoolNumber};
+pub(crate) use self::slot::{Arguments, Leftover, Small};
 use self::slot::{Rare, Slot};
 use super::wakers::wake_all;
 use crate::error::{JobError, JobErrorKind, Subject};
 use crate::id::JobId;
 use crate::policy::JobOptions;
-use crate::registry::job_name;
+use crate::registry::{Encoded, job_name};
 use crate::stats::Progress;
 use crate::trace::{JobSpan, when_traced};
-use crate::wire::Payload;
+use crate::wire::{FrameBody, Payload};
 
 /// Where a job is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -83,8 +83,20 @@ impl Cell {
         Arc::new(Self::waiting(order, place))
     }
 
-    #[inline]
-    fn waiting(order: Order, place: Place) -> Cell {
+    /// The same for a pool that has this number, of which nothing in particular is asked, unless
+    /// there are many arguments.
+    #[inline(always)]
+    pub(crate) fn plain(number: u16, arguments: &Encoded, pool: PoolNumber) -> Option<Cell> {
+        // A span is something in particular.
+        if cfg!(feature = "tracing") {
+            return None;
+        }
+        let slot = Slot::waiting_small(&arguments.bytes)?;
+        let birth = Birth::new(JobId::fresh(), Some(pool), arguments.raw, false);
+        Some(Self::of(birth, number, Course::begin(true), slot))
+    }
+
+    pub(crate) fn waiting(order: Order, place: Place) -> Cell {
         let Order { number, label, arguments, raw, options } = order;
         let id = JobId::fresh();
         let name = || job_name(number).into();
@@ -123,6 +135,7 @@ impl Cell {
         Arc::new(Self::of(birth, number, Course::ended(), Slot::ended(outcome, rare)))
     }
 
+    #[inline(always)]
     fn of(birth: Birth, number: u16, course: Course, slot: Slot) -> Cell {
         Cell {
             birth,
@@ -373,12 +386,30 @@ impl Cell {
     /// Gives the job its outcome, unless it has one. Whoever calls this wakes the wakers and
     /// drops the leftover, outside of any lock.
     #[must_use]
-    #[inline]
     pub(super) fn finish(&self, outcome: Outcome, wakers: &mut Vec<Waker>) -> Option<Leftover> {
         self.finish_in(&mut self.slot(), outcome, wakers)
     }
 
+    /// The same with an output, as it came. Into the leftovers goes what is to be dropped.
     #[inline]
+    pub(super) fn finish_with(
+        &self,
+        output: &mut FrameBody<'_>,
+        raw: bool,
+        wakers: &mut Vec<Waker>,
+        leftovers: &mut Vec<Leftover>,
+    ) {
+        let mut slot = self.slot();
+        match output {
+            FrameBody::Lies(bytes) if slot.finish_small(bytes, raw) => self.course.end(),
+            output => {
+                let output = Output { payload: output.take(), raw };
+                leftovers.extend(self.finish_in(&mut slot, Ok(output), wakers));
+            }
+        }
+    }
+
+    #[inline(never)]
     fn finish_in(
         &self,
         slot: &mut Slot,
@@ -404,29 +435,39 @@ impl Cell {
 
     /// Bytes of its arguments.
     pub(crate) fn argument_len(&self) -> usize {
-        self.slot().argument_len()
+        self.slot().arguments().len()
     }
 
     pub(crate) fn error(&self, kind: JobErrorKind, attempts: u32) -> JobError {
         JobError::new(kind, self.subject(), attempts)
     }
 
-    /// The outcome, once. For use inside a future's `poll`.
-    pub(crate) fn poll_outcome(&self, cx: &mut Context<'_>) -> Poll<Outcome> {
-        if self.status() != JobStatus::Ended {
-            // A waker's code runs when it is cloned or dropped: both outside of the lock.
-            let waker = cx.waker().clone();
-            let mut slot = self.slot();
-            if slot.is_open() {
-                let old = slot.set_waker(waker);
-                drop(slot);
-                drop(old);
-                return Poll::Pending;
-            }
-            drop(slot);
+    /// The output of a job that has given a few bytes, once; `None`: it has another
+    /// [outcome](Self::take_outcome). For use inside a future's `poll`.
+    #[inline]
+    pub(crate) fn poll_small(&self, cx: &mut Context<'_>) -> Poll<Option<Small>> {
+        if self.status() != JobStatus::Ended && self.waits(cx) {
+            return Poll::Pending;
         }
-        let outcome = self.slot().take_outcome();
-        outcome.map_or(Poll::Pending, Poll::Ready)
+        Poll::Ready(self.slot().take_small())
+    }
+
+    /// The outcome, once.
+    pub(crate) fn take_outcome(&self) -> Option<Outcome> {
+        self.slot().take_outcome()
+    }
+
+    /// Whether the job has not ended; then it tells `cx` of its end.
+    #[inline(never)]
+    fn waits(&self, cx: &mut Context<'_>) -> bool {
+        // A waker's code runs when it is cloned or dropped: both outside of the lock.
+        let waker = cx.waker().clone();
+        let mut slot = self.slot();
+        let is_open = slot.is_open();
+        let old = if is_open { slot.set_waker(waker) } else { Some(waker) };
+        drop(slot);
+        drop(old);
+        is_open
     }
 
     /// Whether the job has ended; tells `cx` when it does.
@@ -474,6 +515,7 @@ impl Cell {
         true
     }
 
+    #[inline]
     fn slot(&self) -> MutexGuard<'_, Slot> {
         self.slot.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -27,7 +27,7 @@ use tokio::sync::Notify;
 use super::act::Core;
 use super::after::After;
 use super::backlog::Share;
-use super::cell::{Holder, Numbered, Place};
+use super::cell::{Holder, Numbered, Place, PoolNumber};
 use super::hub::Hub;
 use super::inbox::Inbox;
 use super::latch::Latch;
@@ -271,6 +271,12 @@ impl Host {
         self.around.now()
     }
 
+    /// By which cells know this pool, if it has one.
+    #[inline]
+    pub(crate) fn pool_number(&self) -> Option<PoolNumber> {
+        self.around.number.as_ref().map(Numbered::number)
+    }
+
     /// Where a job of this pool is.
     pub(crate) fn place(&self) -> Place {
         self.around.place()
@@ -302,24 +308,33 @@ impl Host {
 
     /// The same for the driver's tasks: waits for the lock, and empties the inbox.
     pub(super) fn enter_as_driver(&self, news: News) {
-        self.drive(news, false);
+        self.enter_by_driver(|core, after| core.feed(&self.around, news, core.now, after));
+    }
+
+    /// The same for what one of its tasks does there.
+    pub(super) fn enter_by_driver<R>(&self, act: impl FnOnce(&mut Core, &mut After) -> R) -> R {
+        let mut done = None;
+        self.drive(|core, after| done = Some(act(core, after)), false);
+        done.expect("it was done once")
     }
 
     /// The driver looks at the clock. Returns when it has to look again.
     pub(super) fn tick(&self) -> Option<Time> {
-        self.drive(News::Look, true)
+        self.drive(|core, after| core.feed(&self.around, News::Look, core.now, after), true)
     }
 
-    fn drive(&self, news: News, is_tick: bool) -> Option<Time> {
+    fn drive(&self, act: impl FnOnce(&mut Core, &mut After), is_tick: bool) -> Option<Time> {
         let mut after = After::new();
-        let mut news = Some(news);
+        let mut act = Some(act);
         let next = loop {
             self.driver_waiting.store(true, Ordering::SeqCst);
             let mut inner = self.lock();
             self.driver_waiting.store(false, Ordering::SeqCst);
             let grant = self.drain(&mut inner, DRIVER_COMBINE, &mut after);
-            if let Some(news) = news.take() {
-                self.feed(&mut inner, news, self.now(), &mut after);
+            if let Some(act) = act.take() {
+                inner.core.now = self.now();
+                act(&mut inner.core, &mut after);
+                inner.core.see_to_others(&self.around, &mut after);
             }
             if is_tick {
                 // Who leaves something behind does so again and again, and need not ring.
@@ -453,7 +468,7 @@ impl Host {
 
     fn feed(&self, inner: &mut Inner, news: News, now: Time, after: &mut After) {
         inner.core.feed(&self.around, news, now, after);
-        inner.core.feed_hungry(&self.around, after);
+        inner.core.see_to_others(&self.around, after);
     }
 
     fn try_lock(&self) -> Option<MutexGuard<'_, Inner>> {

@@ -5,6 +5,8 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::act::Core;
+use super::after::After;
 use super::capture::{Capture, Rest};
 use super::core::Host;
 use super::link::{Answer, LARGE, Link, Said, TEXT_ROOM};
@@ -14,7 +16,9 @@ use super::offload::{Offload, read_body, write_all};
 use super::pokes::Pokes;
 use super::race::{First, race};
 use crate::os::Readable;
-use crate::wire::{Flags, Frame, FrameReader, Hello, ToHost, Welcome, WireFault};
+use crate::wire::{
+    Flags, Frame, FrameBody, FrameReader, Header, Hello, ToHost, Welcome, WireFault,
+};
 
 /// Reads in one turn, before the others have theirs.
 const READS_A_TURN: usize = 16;
@@ -54,8 +58,6 @@ pub(super) struct Desk {
     answered: Option<u64>,
     /// What jobs have logged, in this turn.
     records: usize,
-    /// How many answers came together last.
-    batch: usize,
     /// Who has the reader meanwhile.
     reading: Option<Offload<FrameReader<ToHost>>>,
     /// Who writes meanwhile.
@@ -124,7 +126,6 @@ impl Desk {
             pokes: Pokes::default(),
             answered: None,
             records: 0,
-            batch: 0,
             reading: None,
             writing: None,
             is_alone: false,
@@ -182,7 +183,12 @@ impl Desk {
     /// Passes on what a job has said of its progress since the last look.
     fn look_again(&mut self, host: &Host, link: &Arc<Link>) {
         if let Some(answer) = self.pokes.look_again(link) {
-            host.enter_as_driver(News::Answers(link.clone(), vec![answer]));
+            let fault = host.enter_by_driver(|core, after| {
+                let heard = core.answer(&host.around, link, answer, false, after);
+                core.conclude(&host.around, after);
+                heard.err()
+            });
+            fault.into_iter().for_each(|fault| link.condemn(words(fault)));
         }
     }
 
@@ -241,22 +247,24 @@ impl Desk {
 
     /// Books what was read. False if the worker is at fault.
     fn book(&mut self, host: &Host, link: &Arc<Link>) -> bool {
-        // As many as last time, most likely.
-        let mut answers = Vec::with_capacity(self.batch);
-        let fault = self.parse(host, link, &mut answers).err();
-        self.batch = answers.len();
-        if !answers.is_empty() {
-            // What a job has printed before it answered comes before its end.
-            let ends = answers.iter().any(|answer| answer.said.ends_job());
-            let rest = if ends { Rest::Line } else { Rest::Stays };
-            self.capture.drain(host.hub(), link.journal.as_ref(), rest);
-            host.enter_as_driver(News::Answers(link.clone(), answers));
+        let mut drained = None;
+        while self.reader.has_frames() {
+            let parsed =
+                host.enter_by_driver(|core, after| self.parse(host, core, link, drained, after));
+            match parsed {
+                Ok(Parsed::All) => break,
+                Ok(Parsed::UpToRecords) => {}
+                Ok(Parsed::UpToOutput(rest)) => {
+                    self.capture.drain(host.hub(), link.journal.as_ref(), rest);
+                    drained = Some(rest);
+                }
+                Err(reason) => {
+                    link.condemn(reason);
+                    return false;
+                }
+            }
         }
-        let is_at_fault = fault.is_some();
-        if let Some(reason) = fault {
-            link.condemn(reason);
-        }
-        !is_at_fault
+        true
     }
 
     fn has_much_to_read(&self) -> bool {
@@ -302,74 +310,133 @@ impl Desk {
         }
     }
 
+    /// Books the frames that are whole, under the core's lock. `drained`: how what the worker has
+    /// printed was passed on.
     fn parse(
         &mut self,
         host: &Host,
+        core: &mut Core,
         link: &Arc<Link>,
-        answers: &mut Vec<Answer>,
-    ) -> Result<(), String> {
+        drained: Option<Rest>,
+        after: &mut After,
+    ) -> Result<Parsed, String> {
+        let parsed = self.parse_some(host, core, link, drained, after);
+        core.conclude(&host.around, after);
+        parsed
+    }
+
+    fn parse_some(
+        &mut self,
+        host: &Host,
+        core: &mut Core,
+        link: &Arc<Link>,
+        drained: Option<Rest>,
+        after: &mut After,
+    ) -> Result<Parsed, String> {
+        let around = &host.around;
+        let limit = around.plan.max_payload;
+        let is_drained = !self.capture.is_on() || drained == Some(Rest::Line);
+        let mut has_logged = false;
         loop {
-            let is_ready = self.is_ready;
-            let limit = host.around.plan.max_payload;
-            let check = |header: &_| match is_ready {
-                true => Answer::check(header, link.sent(), limit),
-                false => Hello::check(header),
-            };
-            let frame = match self.reader.next(check) {
-                Ok(Some(frame)) => frame,
-                Ok(None) => return Ok(()),
-                Err(fault) => return Err(fault.to_string()),
-            };
-            if frame.header.flags.has(Flags::RING) {
-                link.receive(frame.header.frame_len());
-            }
-            if self.is_ready {
-                let mut answer = match Answer::read(frame) {
-                    Ok(answer) => answer,
-                    Err(fault) => return Err(fault.to_string()),
-                };
-                match answer.said {
-                    Said::News => match self.pokes.heard(link) {
-                        Ok(Some(news)) => answer = news,
-                        Ok(None) => continue,
-                        Err(fault) => return Err(fault.to_string()),
-                    },
-                    Said::Awake | Said::Progress(_) => {
-                        self.asides += 1;
-                        if self.asides > link.sent() {
-                            return Err(WireFault::Unexpected("more asides than jobs").to_string());
-                        }
-                    }
-                    // Its job goes on, and keeps its limit.
-                    Said::Logged(_) => {}
-                    Said::Done(_) | Said::Failed(_) | Said::Panicked(_) => {
-                        let seq = answer.seq;
-                        if self.answered.replace(seq).is_some_and(|last| last >= seq) {
-                            return Err(WireFault::Seq { seq }.to_string());
-                        }
-                        answer.is_bloated = memory::is_bloated(link, answer.seq);
-                    }
+            if !self.is_ready {
+                match self.reader.next(Hello::check).map_err(words)? {
+                    Some(frame) => greet(&self.welcome, &frame)?,
+                    None => return Ok(Parsed::All),
                 }
-                let is_record = matches!(answer.said, Said::Logged(_));
-                self.records += usize::from(is_record);
-                let is_behind =
-                    matches!(answers.last(), Some(Answer { said: Said::Logged(_), .. }));
-                if is_behind && !is_record {
-                    // A job's end is not to be seen before what it logged was passed on.
-                    let records = std::mem::take(answers);
-                    host.enter_as_driver(News::Answers(link.clone(), records));
-                    if link.is_condemned() {
-                        return Ok(());
-                    }
-                }
-                answers.push(answer);
-            } else {
-                greet(&self.welcome, &frame)?;
                 self.is_ready = true;
-                host.enter_as_driver(News::Ready(link.worker));
+                core.feed(around, News::Ready(link.worker), core.now, after);
+                continue;
             }
+            if !is_drained || has_logged {
+                match self.reader.next_kind() {
+                    // What a job has printed before it answered comes before its end.
+                    Some(kind) if !is_drained && (kind.ends_job() || drained.is_none()) => {
+                        let rest = if kind.ends_job() { Rest::Line } else { Rest::Stays };
+                        return Ok(Parsed::UpToOutput(rest));
+                    }
+                    // A job's end is not to be seen before what it logged was passed on.
+                    Some(kind) if has_logged && kind != ToHost::Log => {
+                        return Ok(Parsed::UpToRecords);
+                    }
+                    _ => {}
+                }
+            }
+            let check = |header: &_| Answer::check(header, link.sent(), limit);
+            // Most are of this kind.
+            let is_done = |header: &Header<_>| header.kind == ToHost::Done && check(header).is_ok();
+            if let Some((header, body)) = self.reader.next_in_place(is_done) {
+                let is_bloated = heard(link, &mut self.answered, &header).map_err(words)?;
+                let mut output = FrameBody::Lies(body);
+                let done = core.done(around, link, &header, &mut output, is_bloated, after);
+                done.map_err(words)?;
+                continue;
+            }
+            let Some(mut frame) = self.reader.next(check).map_err(words)? else {
+                return Ok(Parsed::All);
+            };
+            let header = frame.header;
+            let is_bloated = heard(link, &mut self.answered, &header).map_err(words)?;
+            if header.kind == ToHost::Done {
+                let output = &mut frame.body;
+                core.done(around, link, &header, output, is_bloated, after).map_err(words)?;
+                continue;
+            }
+            let mut answer = Answer::read(&frame).map_err(words)?;
+            match answer.said {
+                Said::News => match self.pokes.heard(link).map_err(words)? {
+                    Some(news) => answer = news,
+                    None => continue,
+                },
+                Said::Awake | Said::Progress(_) => {
+                    self.asides += 1;
+                    if self.asides > link.sent() {
+                        return Err(words(WireFault::Unexpected("more asides than jobs")));
+                    }
+                }
+                // Its job goes on, and keeps its limit.
+                Said::Logged(_) => {
+                    self.records += 1;
+                    has_logged = true;
+                }
+                Said::Failed(_) | Said::Panicked(_) => {}
+            }
+            core.answer(around, link, answer, is_bloated, after).map_err(words)?;
         }
     }
+}
+
+/// A frame has come. Of an answer: whether its job leaves the worker beyond its memory limit.
+#[inline]
+fn heard(
+    link: &Link,
+    answered: &mut Option<u64>,
+    header: &Header<ToHost>,
+) -> Result<bool, WireFault> {
+    if header.flags.has(Flags::RING) {
+        link.receive(header.frame_len());
+    }
+    let seq = header.seq;
+    if !header.kind.ends_job() {
+        return Ok(false);
+    }
+    match answered.replace(seq) {
+        Some(last) if last >= seq => Err(WireFault::Seq { seq }),
+        _ => Ok(memory::is_bloated(link, seq)),
+    }
+}
+
+/// How far some frames were parsed.
+enum Parsed {
+    /// No other one is whole.
+    All,
+    /// Before what comes now, what jobs have logged has to be passed on.
+    UpToRecords,
+    /// The same of what they have printed.
+    UpToOutput(Rest),
+}
+
+fn words(fault: WireFault) -> String {
+    fault.to_string()
 }
 
 fn greet(welcome: &Welcome, frame: &Frame<'_, ToHost>) -> Result<(), String> {

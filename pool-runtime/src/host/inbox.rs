@@ -2,8 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use super::cell::Cell;
 use super::news::News;
 
 /// Places for news that are kept.
@@ -42,8 +43,22 @@ impl Inbox {
     /// True if the inbox was empty: whoever put in what lies there already has seen to it that
     /// somebody comes.
     pub(super) fn put(&self, news: News) -> bool {
+        match news {
+            News::Submit(cell) => self.put_job(cell),
+            news => self.add(&mut self.pile(), news),
+        }
+    }
+
+    /// The same for a job.
+    #[inline]
+    pub(super) fn put_job(&self, cell: Arc<Cell>) -> bool {
         let mut pile = self.pile();
-        pile.jobs += u64::from(is_job(&news));
+        pile.jobs += 1;
+        self.add(&mut pile, News::Submit(cell))
+    }
+
+    #[inline(always)]
+    fn add(&self, pile: &mut Pile, news: News) -> bool {
         pile.news.push_back(news);
         self.len.store(pile.news.len(), Ordering::Release);
         pile.news.len() == 1

@@ -13,7 +13,7 @@ use tokio::sync::Notify;
 
 use super::body::Body;
 use super::capture::Journal;
-use super::cell::{Arguments, Output};
+use super::cell::Arguments;
 use super::limits::Limits;
 use super::out::{Out, PIECE, SMALL};
 use crate::error::{JobErrorKind, PanicInfo};
@@ -24,7 +24,7 @@ use crate::stats::Progress;
 use crate::trace::{self, RECORD_LIMIT, Record};
 use crate::wire::{
     Flags, Frame, HEADER_LEN, Header, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Prelude, Refusal,
-    ToHost, ToWorker, WireFault, coarse,
+    ToHost, ToWorker, WireFault, coarse, put_words,
 };
 
 /// So much is not held back.
@@ -75,20 +75,17 @@ enum Wrote {
     UntilFull,
 }
 
-/// What a worker answered.
+/// What a worker says, but for the outputs of jobs, which are taken as they come.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) seq: u64,
     pub(crate) said: Said,
     /// How long the job ran, by the worker's own word.
     pub(crate) took: Duration,
-    /// Its job leaves the worker beyond its memory limit.
-    pub(crate) is_bloated: bool,
 }
 
 #[derive(Debug)]
 pub(crate) enum Said {
-    Done(Output),
     Failed(Box<JobErrorKind>),
     Panicked(Box<PanicInfo>),
     /// The job that runs has logged something.
@@ -99,16 +96,6 @@ pub(crate) enum Said {
     News,
     /// How far its job is.
     Progress(Box<Progress>),
-}
-
-impl Said {
-    /// Whether it is the answer to a job, which has ended by it.
-    pub(super) fn ends_job(&self) -> bool {
-        match self {
-            Said::Done(_) | Said::Failed(_) | Said::Panicked(_) => true,
-            Said::Logged(_) | Said::Awake | Said::News | Said::Progress(_) => false,
-        }
-    }
 }
 
 impl Link {
@@ -153,24 +140,36 @@ impl Link {
             self.recorder.want_log_level(level);
         }
         // `max_payload` keeps a body below 4 GiB.
-        let body = arguments.as_slice();
+        let len = arguments.len();
         let flags = Flags::CTX.and_if(prompt, Flags::FLUSH).and_if(raw, Flags::RAW);
-        let flags = flags.and_if(body.len() > crate::wire::BIG, Flags::BIG);
-        let len = (PRELUDE_LEN + body.len()) as u32;
+        let flags = flags.and_if(len > crate::wire::BIG, Flags::BIG);
+        let len = (PRELUDE_LEN + len) as u32;
         let header = Header { len, kind: ToWorker::Run, flags, job, seq };
-        let mut head = [0; HEADER_LEN + PRELUDE_LEN];
-        head[..HEADER_LEN].copy_from_slice(&header.encode());
-        head[HEADER_LEN..].copy_from_slice(&prelude.encode());
-        if body.len() <= SMALL {
-            frames.extend_from_slice(&head);
-            frames.extend_from_slice(body);
-            if frames.len() >= PIECE {
-                self.hand_over(frames);
+        let put_head = |bytes: &mut Vec<u8>| {
+            put_words(bytes, header.words());
+            put_words(bytes, prelude.words());
+        };
+        match arguments {
+            Arguments::Few(few) => {
+                put_head(frames);
+                let end = frames.len() + few.len();
+                put_words(frames, few.words());
+                frames.truncate(end);
             }
-        } else {
-            let mut out = self.out();
-            out.append(frames, seq);
-            out.push_large(&head, arguments.share(), seq + 1);
+            Arguments::Whole(body) if body.as_slice().len() <= SMALL => {
+                put_head(frames);
+                frames.extend_from_slice(body.as_slice());
+            }
+            Arguments::Whole(body) => {
+                let mut head = Vec::with_capacity(HEADER_LEN + PRELUDE_LEN);
+                put_head(&mut head);
+                let mut out = self.out();
+                out.append(frames, seq);
+                return out.push_large(head, body.clone(), seq + 1);
+            }
+        }
+        if frames.len() >= PIECE {
+            self.hand_over(frames);
         }
     }
 
@@ -409,15 +408,10 @@ impl Answer {
         }
     }
 
-    /// What a checked frame says.
-    #[inline]
-    pub(crate) fn read(frame: Frame<'_, ToHost>) -> Result<Answer, WireFault> {
+    /// What a checked frame says, if it brings no output.
+    pub(crate) fn read(frame: &Frame<'_, ToHost>) -> Result<Answer, WireFault> {
         let Frame { header, body, .. } = frame;
         let said = match header.kind {
-            ToHost::Done => {
-                let (payload, raw) = (body.into_payload(), header.flags.has(Flags::RAW));
-                Said::Done(Output { payload, raw })
-            }
             ToHost::Panicked => {
                 let PanicReport { message, location, backtrace } =
                     PanicReport::decode(body.as_slice())?;
@@ -436,9 +430,9 @@ impl Answer {
                 let record = Record::read(body.as_slice());
                 Said::Logged(Box::new(record.ok_or(WireFault::Body("log record"))?))
             }
-            ToHost::Hello => return Err(WireFault::Unexpected("an odd frame")),
+            ToHost::Done | ToHost::Hello => return Err(WireFault::Unexpected("an odd frame")),
         };
-        let took = coarse::decode(header.job);
-        Ok(Answer { seq: header.seq, said, took, is_bloated: false })
+        let took = Duration::from_nanos(coarse::decode(header.job));
+        Ok(Answer { seq: header.seq, said, took })
     }
 }

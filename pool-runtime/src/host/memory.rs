@@ -35,7 +35,7 @@ pub(super) async fn watch(host: &Host, link: &Arc<Link>) -> Infallible {
             Some((seq, _)) if !link.was_claimed(seq) => SHORTEST_WAIT,
             Some((seq, limit)) => match link.process.resident_memory() {
                 Some(has) if has > limit => {
-                    host.enter_as_driver(News::OverMemory(link.clone(), seq));
+                    host.enter_as_driver(News::OverMemory(Box::new((link.worker, seq))));
                     LONGEST_WAIT
                 }
                 has => time_to_fill(limit.saturating_sub(has.unwrap_or_default())),

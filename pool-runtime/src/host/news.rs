@@ -8,7 +8,7 @@ use super::backlog::Share;
 use super::cell::{Cell, Holder, Manner, Numbered, Place};
 use super::hub::Hub;
 use super::launch::LaunchPlan;
-use super::link::{Answer, Link};
+use super::link::Link;
 use crate::error::WorkerExit;
 use crate::os::fork_depth;
 use crate::scheduler::{Time, WorkerId};
@@ -69,19 +69,19 @@ impl Around {
     }
 }
 
-/// Something that happened.
+/// Something that happened. Two words, since all jobs come this way: what few of them need is behind a
+/// pointer.
 pub(super) enum News {
     Submit(Arc<Cell>),
     GiveUp(Arc<Cell>, Manner),
     Attach(Arc<Share>),
     Launched(Arc<Link>),
     Ready(WorkerId),
-    Answers(Arc<Link>, Vec<Answer>),
     /// There are replies in a worker's ring.
     Replies(Arc<Link>),
     Gone(Box<Gone>),
     /// The worker has more memory than its job of this seq may use.
-    OverMemory(Arc<Link>, u64),
+    OverMemory(Box<(WorkerId, u64)>),
     /// A worker that was launched is gone from the system too.
     Reaped,
     /// A queue has new jobs.
@@ -92,6 +92,8 @@ pub(super) enum News {
     Close,
     Shutdown,
 }
+
+const _: () = assert!(size_of::<News>() == 16);
 
 /// A worker's end.
 pub(super) struct Gone {

@@ -97,13 +97,12 @@ impl Out {
     }
 
     /// Appends a large frame, in the same way.
-    pub(super) fn push_large(&mut self, head: &[u8], body: Payload, next: u64) {
+    pub(super) fn push_large(&mut self, head: Vec<u8>, body: Payload, next: u64) {
         if self.is_closed {
             return;
         }
         self.len += head.len() + body.as_slice().len();
-        let (bytes, body) = (head.to_vec(), Some(body));
-        self.pieces.push_back(Piece { bytes, body, written: 0, next });
+        self.pieces.push_back(Piece { bytes: head, body: Some(body), written: 0, next });
     }
 
     /// Lines up the first pieces for one write of at most `limit` bytes; how many parts they have.
@@ -178,7 +177,7 @@ mod tests {
         let frame = [&head[..], &body].concat();
         match len <= SMALL {
             true => out.append(&mut frame.clone(), seq + 1),
-            false => out.push_large(&head, Payload::from(body), seq + 1),
+            false => out.push_large(head.to_vec(), Payload::from(body), seq + 1),
         }
         frame
     }

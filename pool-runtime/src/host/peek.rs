@@ -93,11 +93,10 @@ impl Core {
         while !bytes.is_empty() {
             let limit = around.plan.max_payload;
             let check = |header: &_| Answer::check(header, link.sent(), limit);
-            let (frame, rest) = Frame::<ToHost>::cut(bytes, limit.max(TEXT_ROOM), check)?;
+            let (mut frame, rest) = Frame::<ToHost>::cut(bytes, limit.max(TEXT_ROOM), check)?;
             at += (bytes.len() - rest.len()) as u64;
             bytes = rest;
-            let answer = Answer::read(frame)?;
-            let (seq, ends_job) = (answer.seq, answer.said.ends_job());
+            let (seq, ends_job) = (frame.header.seq, frame.header.kind.ends_job());
             if seq >= until {
                 return Ok(());
             }
@@ -108,8 +107,10 @@ impl Core {
             } else if ends_job && due.is_some_and(|due| seq > due) {
                 // Those before it have come over the channel, and are on their way here.
                 return Ok(());
+            } else if frame.header.kind == ToHost::Done {
+                self.done(around, link, &frame.header, &mut frame.body, false, after)?;
             } else {
-                self.answer(around, link, answer, after)?;
+                self.answer(around, link, Answer::read(&frame)?, false, after)?;
             }
             let Some(seat) = self.seats.get(link.worker) else { return Ok(()) };
             if ends_job {

@@ -67,6 +67,6 @@ impl Pokes {
         let Reported { version, seq, progress } = link.recorder.reported()?;
         let is_new = std::mem::replace(&mut self.version, version) != version;
         let said = Said::Progress(Box::new(progress));
-        is_new.then_some(Answer { seq, said, took: Duration::ZERO, is_bloated: false })
+        is_new.then_some(Answer { seq, said, took: Duration::ZERO })
     }
 }

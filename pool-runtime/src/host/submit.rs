@@ -33,7 +33,7 @@ impl Host {
     /// before that if it takes a while: the driver comes for them, and is woken for it only if
     /// it would not come soon.
     pub(crate) fn submit_behind(&self, cell: Arc<Cell>) {
-        let is_first = self.inbox.put(News::Submit(cell));
+        let is_first = self.inbox.put_job(cell);
         if !self.has_left_some.load(Ordering::Relaxed) {
             self.has_left_some.store(true, Ordering::Relaxed);
         }

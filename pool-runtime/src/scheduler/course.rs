@@ -7,7 +7,7 @@ use crate::policy::{RetryPolicy, Terms};
 
 use super::estimate::Weight;
 use super::event::{Action, Ending, JobKey, Reply, Time, WorkerId, nanos};
-use super::job::{Doom, Jobs, Place};
+use super::job::{Doom, Jobs, Place, Rare};
 use super::machine::{Alarm, Mode, Scheduler};
 use super::recall::CHECK_AFTER;
 use super::worker::Stage;
@@ -130,14 +130,10 @@ impl<T> Scheduler<T> {
         let priority = terms.priority;
         self.queue.remove(&mut self.jobs, priority, index);
         let first = self.jobs[index].goes_to(slot);
-        self.actions.push_back(Action::Assign {
-            worker: self.crew.hand(slot, index, weight),
-            job: key,
-            attempt,
-            bounded,
-            first,
-            prompt: weight.is_long(),
-        });
+        let worker = self.crew.hand(slot, index, weight);
+        let prompt = weight.is_long();
+        let assign = Action::Assign { worker, job: key, attempt, bounded, first, prompt };
+        self.actions.push_back(assign);
     }
 
     /// The first job of this window, if it has any, can run from now on.
@@ -222,25 +218,49 @@ impl<T> Scheduler<T> {
 
     /// The head of the worker's window is answered.
     pub(super) fn replied(&mut self, now: Time, worker: WorkerId, reply: Reply, took: Duration) {
+        let Some(index) = self.head_answered(now, worker, nanos(took)) else { return };
+        match reply {
+            Reply::Done => self.resolve(index, 1, Ending::Replied),
+            Reply::Panicked => self.panicked(now, index),
+        }
+        self.reply_is_heard(now, worker.slot);
+    }
+
+    /// Takes in that the worker has done the head of its window, which took so many nanoseconds: as
+    /// [`Event::Replied`](super::Event::Replied) by [`take_in`](Self::take_in), but the job is given
+    /// back instead of an action that resolves it.
+    #[inline]
+    pub(crate) fn take_done(&mut self, now: Time, worker: WorkerId, took: u64) -> Option<T> {
+        let index = self.head_answered(now, worker, took)?;
+        let (key, job, rare) = self.jobs.take(index)?;
+        if let Some(rare) = rare {
+            self.disarm_deadline(key, &rare);
+        }
+        self.reply_is_heard(now, worker.slot);
+        Some(job)
+    }
+
+    /// The head of a window leaves it, and another is in its place.
+    #[inline(always)]
+    fn head_answered(&mut self, now: Time, worker: WorkerId, took: u64) -> Option<u32> {
         // Stopping: the window is empty. Killed: it is too late.
-        let Some(head) = self.crew.answered(worker, now) else { return };
+        let head = self.crew.answered(worker, now)?;
         let slot = worker.slot;
         if head.has_timeouts {
             self.disarm_timeouts(slot, head.index);
         }
-        self.run.record(nanos(took));
+        self.run.record(took);
         if let Some(next) = head.next {
             self.began(now, slot, next);
         }
         self.launches.strikes = 0;
+        self.estimates.learn(self.jobs[head.index].kind, took);
+        Some(head.index)
+    }
 
-        let kind = self.jobs[head.index].kind;
-        match reply {
-            Reply::Done => self.resolve(head.index, 1, Ending::Replied),
-            Reply::Panicked => self.panicked(now, head.index),
-        }
-        self.estimates.learn(kind, took);
-
+    /// What follows from a reply for its worker.
+    #[inline(always)]
+    fn reply_is_heard(&mut self, now: Time, slot: u32) {
         let worker = &mut self.crew[slot];
         if worker.claimed > 0 {
             // Perhaps a doomed job has become the head. Its reply may have come together with this
@@ -451,8 +471,15 @@ impl<T> Scheduler<T> {
             attempts: job.attempts.saturating_add(attempts),
             unassigned: !job.was_assigned,
         });
-        if let Some((at, _)) = job.rare.and_then(|rare| rare.deadline) {
-            self.timers.remove(&(at, job.key, Alarm::Deadline));
+        if let Some(rare) = job.rare {
+            self.disarm_deadline(job.key, &rare);
+        }
+    }
+
+    #[inline(never)]
+    fn disarm_deadline(&mut self, key: JobKey, rare: &Rare) {
+        if let Some((at, _)) = rare.deadline {
+            self.timers.remove(&(at, key, Alarm::Deadline));
         }
     }
 }

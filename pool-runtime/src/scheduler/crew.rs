@@ -259,7 +259,7 @@ impl Crew {
     /// A worker that runs what it is given has answered the head of its window: that leaves, and the
     /// next one can run from now on. The worker has changed: it is to be settled before the next
     /// decision.
-    #[inline]
+    #[inline(always)]
     pub(super) fn answered(&mut self, id: WorkerId, now: Time) -> Option<Answered> {
         let Member { worker, timer, changed, .. } = self.members.get_mut(id.slot as usize)?;
         if (worker.stage != Stage::Ready) | (worker.generation != id.generation) {

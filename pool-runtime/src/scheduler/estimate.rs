@@ -4,10 +4,6 @@
 //! sixteenth with each that did not, so four in five have to be below it for it to stay. What was
 //! never seen is expected to take for ever, and is not handed ahead.
 
-use std::time::Duration;
-
-use super::event::nanos;
-
 /// Nanoseconds; a job that takes longer than some seconds is as good as one without an end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) struct Weight(u32);
@@ -57,14 +53,10 @@ impl Estimates {
         self.0.get(usize::from(kind)).copied().unwrap_or(Weight::UNKNOWN)
     }
 
-    /// A job of this function took so long.
+    /// A job of this function took so many nanoseconds.
     #[inline]
-    pub(super) fn learn(&mut self, kind: u16, took: Duration) {
-        // Few take a second.
-        let took = match took.as_secs() {
-            0 => took.subsec_nanos(),
-            _ => u32::try_from(nanos(took)).unwrap_or(u32::MAX),
-        };
+    pub(super) fn learn(&mut self, kind: u16, took: u64) {
+        let took = u32::try_from(took).unwrap_or(u32::MAX);
         let kind = usize::from(kind);
         match self.0.get_mut(kind) {
             Some(weight) => weight.follow(took),
@@ -86,7 +78,7 @@ mod tests {
         assert_eq!(estimates.of(3), Weight::UNKNOWN);
         // 1 to 100 microseconds, all the same often.
         for n in 0..100_000u64 {
-            estimates.learn(3, Duration::from_micros(n * 37 % 100 + 1));
+            estimates.learn(3, 1000 * (n * 37 % 100 + 1));
         }
         let nanos = estimates.of(3).nanos();
         assert!((60_000..100_000).contains(&nanos), "{nanos}");
@@ -96,14 +88,14 @@ mod tests {
     #[test]
     fn it_follows_what_changes_and_never_means_for_ever() {
         let mut estimates = Estimates::default();
-        estimates.learn(0, Duration::MAX);
+        estimates.learn(0, u64::MAX);
         assert_ne!(estimates.of(0), Weight::UNKNOWN);
         for _ in 0..400 {
-            estimates.learn(0, Duration::ZERO);
+            estimates.learn(0, 0);
         }
         assert!(estimates.of(0).nanos() < 100);
         for _ in 0..400 {
-            estimates.learn(0, Duration::from_secs(60));
+            estimates.learn(0, 60_000_000_000);
         }
         assert!(estimates.of(0).nanos() > 4_000_000_000);
         assert_ne!(estimates.of(0), Weight::UNKNOWN);

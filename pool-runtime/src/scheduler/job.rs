@@ -54,8 +54,10 @@ pub(super) struct Rare {
 }
 
 impl Rare {
-    #[inline]
-    fn of(terms: Option<Arc<Terms>>, deadline: Option<(Time, Duration)>) -> Option<Box<Rare>> {
+    pub(super) fn of(
+        terms: Option<Arc<Terms>>,
+        deadline: Option<(Time, Duration)>,
+    ) -> Option<Box<Rare>> {
         match (terms, deadline) {
             (None, None) => None,
             (terms, deadline) => Some(Box::new(Rare { terms, deadline, ..Rare::default() })),
@@ -233,14 +235,7 @@ impl<T> Jobs<T> {
 
     /// Takes in a job. It is nowhere yet.
     #[inline]
-    pub(super) fn insert(
-        &mut self,
-        payload: T,
-        kind: u16,
-        terms: Option<Arc<Terms>>,
-        deadline: Option<(Time, Duration)>,
-    ) -> JobKey {
-        let rare = Rare::of(terms, deadline);
+    pub(super) fn insert(&mut self, payload: T, kind: u16, rare: Option<Box<Rare>>) -> JobKey {
         let index = match self.unused.take_first() {
             Some(index) => index,
             None => self.grow(),
@@ -285,21 +280,25 @@ impl<T> Jobs<T> {
     }
 
     /// Forgets the job and gives back what it carried.
-    #[inline]
     pub(super) fn remove(&mut self, index: u32) -> Option<Leaving<T>> {
+        let job = &self[index];
+        let (attempts, was_assigned) = (job.attempts(), job.was_assigned());
+        let (key, payload, rare) = self.take(index)?;
+        Some(Leaving { key, payload, attempts, was_assigned, rare })
+    }
+
+    /// The same without what it has come through.
+    #[inline]
+    pub(super) fn take(&mut self, index: u32) -> Option<(JobKey, T, Option<Box<Rare>>)> {
         let job = &mut self[index];
-        let leaving = Leaving {
-            payload: job.payload.take()?,
-            attempts: job.attempts(),
-            was_assigned: job.was_assigned(),
-            rare: job.rare.take(),
-            key: JobKey { index, generation: job.generation },
-        };
+        let payload = job.payload.take()?;
+        let rare = job.rare.take();
+        let key = JobKey { index, generation: job.generation };
         job.generation = job.generation.wrapping_add(1);
         job.link = Link::NONE;
         self.unused.put(index);
         self.len -= 1;
-        Some(leaving)
+        Some((key, payload, rare))
     }
 }
 
@@ -391,10 +390,10 @@ mod tests {
     #[test]
     fn the_key_of_an_ended_job_matches_nothing() {
         let mut jobs = Jobs::new();
-        let old = jobs.insert(1u64, 0, None, None);
+        let old = jobs.insert(1u64, 0, None);
         assert!(jobs.remove(old.index).is_some());
         assert_eq!(jobs.find(old), None);
-        let new = jobs.insert(2u64, 0, None, None);
+        let new = jobs.insert(2u64, 0, None);
         assert_eq!(new.index, old.index);
         assert_eq!(jobs.find(old), None);
         assert_eq!(jobs.find(new), Some(new.index));
@@ -404,14 +403,14 @@ mod tests {
     #[test]
     fn records_lie_where_they_lay_however_many_come() {
         let mut jobs = Jobs::new();
-        let keys: Vec<_> = (0..3 * BLOCK).map(|n| jobs.insert(n, 0, None, None)).collect();
+        let keys: Vec<_> = (0..3 * BLOCK).map(|n| jobs.insert(n, 0, None)).collect();
         for (n, key) in keys.iter().enumerate() {
             assert_eq!((key.index as usize, *jobs[key.index].payload()), (n, n));
         }
         for key in keys.iter().rev() {
             assert!(jobs.remove(key.index).is_some());
         }
-        assert_eq!((jobs.insert(7, 0, None, None).index, jobs.blocks.len()), (0, 3));
+        assert_eq!((jobs.insert(7, 0, None).index, jobs.blocks.len()), (0, 3));
     }
 
     #[test]
@@ -419,7 +418,7 @@ mod tests {
         let mut jobs = Jobs::new();
         let all = 20 * BLOCK as u32;
         for n in 0..all {
-            assert_eq!(jobs.insert(n, 0, None, None).index, n);
+            assert_eq!(jobs.insert(n, 0, None).index, n);
         }
         let mut free: Vec<u32> = (0..all).filter(|n| n % 7 == 3 || n / 64 == 5).collect();
         for index in free.iter().rev().step_by(2).chain(free.iter().rev().skip(1).step_by(2)) {
@@ -427,18 +426,18 @@ mod tests {
         }
         free.extend(all..all + 3);
         for index in free {
-            assert_eq!(jobs.insert(index, 0, None, None).index, index);
+            assert_eq!(jobs.insert(index, 0, None).index, index);
         }
         for index in 0..all + 3 {
             assert_eq!(jobs.remove(index).map(|leaving| leaving.payload), Some(index));
         }
-        assert_eq!((jobs.len(), jobs.insert(0, 0, None, None).index), (0, 0));
+        assert_eq!((jobs.len(), jobs.insert(0, 0, None).index), (0, 0));
     }
 
     #[test]
     fn attempts_are_counted_however_many_they_are() {
         let mut jobs = Jobs::new();
-        let key = jobs.insert((), 0, None, None);
+        let key = jobs.insert((), 0, None);
         let job = &mut jobs[key.index];
         job.set_place(Place::Window(3));
         for n in 0..100 {

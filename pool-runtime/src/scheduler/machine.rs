@@ -14,7 +14,7 @@ use crate::stats::Histogram;
 use super::crew::Crew;
 use super::estimate::Estimates;
 use super::event::{Action, Bounds, Ending, Event, JobKey, Readiness, Time, nanos};
-use super::job::{Doom, Jobs};
+use super::job::{Doom, Jobs, Rare};
 use super::launches::Launches;
 use super::queue::Queue;
 use super::worker::{Limits, Stage};
@@ -138,24 +138,40 @@ impl<T> Scheduler<T> {
         terms: Option<Arc<Terms>>,
         deadline: Option<(Time, Duration)>,
     ) -> JobKey {
-        let key = self.jobs.insert(job, kind, terms, deadline);
-        if self.mode != Mode::Open {
-            self.end(key.index, Ending::PoolClosed);
-            return key;
-        }
-        if let Some((at, limit)) = deadline {
-            if at <= now {
+        let key = self.jobs.insert(job, kind, Rare::of(terms, deadline));
+        match deadline {
+            Some((at, limit)) if at <= now && self.mode == Mode::Open => {
                 self.end(key.index, Ending::TimedOut(limit));
                 return key;
             }
-            self.timers.insert((at, key, Alarm::Deadline));
+            Some((at, _)) if self.mode == Mode::Open => {
+                self.timers.insert((at, key, Alarm::Deadline));
+            }
+            _ => {}
+        }
+        self.take_up(now, key);
+        key
+    }
+
+    /// The same for a job of which nothing in particular is asked.
+    #[must_use]
+    #[inline]
+    pub(crate) fn submit_plain(&mut self, now: Time, job: T, kind: u16) -> JobKey {
+        let key = self.jobs.insert(job, kind, None);
+        self.take_up(now, key);
+        key
+    }
+
+    #[inline(always)]
+    fn take_up(&mut self, now: Time, key: JobKey) {
+        if self.mode != Mode::Open {
+            return self.end(key.index, Ending::PoolClosed);
         }
         self.enqueue(now, key.index);
         // Behind a job that nobody takes it waits like that one, and wakes nobody.
         if self.queue.first() == Some(key.index) || self.config.idle_timeout.is_some() {
             self.conclude(now);
         }
-        key
     }
 
     /// Whether a job on the pool's terms would wait behind others that no worker takes: nothing
@@ -307,18 +323,6 @@ impl<T> Scheduler<T> {
     #[must_use]
     pub(crate) fn poll_action(&mut self) -> Option<Action<T>> {
         self.actions.pop_front()
-    }
-
-    /// The same if it is to resolve a job by the reply that was just taken in: gives that job.
-    #[must_use]
-    #[inline]
-    pub(crate) fn poll_replied(&mut self) -> Option<T> {
-        let is_reply =
-            |action: &Action<T>| matches!(action, Action::Resolve { ending: Ending::Replied, .. });
-        match self.actions.front().is_some_and(is_reply).then(|| self.actions.pop_front())?? {
-            Action::Resolve { job, .. } => Some(job),
-            _ => None,
-        }
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), as of now; `None`: nothing waits

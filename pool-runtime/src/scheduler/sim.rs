@@ -52,6 +52,7 @@ const EXPECTED: &[&str] = &[
     "event Recalled nothing kept",
     "event Recalled several kept",
     "several replies at once",
+    "job given back by its reply",
     "event Awake",
     "event NotBegun",
     "event Progressed",

@@ -129,7 +129,7 @@ impl Bench {
 
     /// Submits with the terms of the pool.
     fn submit(&mut self, job: u64) -> JobKey {
-        self.scheduler.submit(self.now, job, 0, None, None)
+        self.scheduler.submit_plain(self.now, job, 0)
     }
 
     fn submit_with(&mut self, job: u64, terms: Terms) -> JobKey {

@@ -4,8 +4,7 @@ use std::fmt;
 use std::io;
 use std::ops::Deref;
 
-use super::payload::{Payload, SMALL, few};
-use super::reader::FrameBody;
+use super::payload::{Payload, SMALL};
 
 /// Bytes that grow.
 #[derive(Clone)]
@@ -17,6 +16,22 @@ pub(crate) enum Buffer {
 impl Buffer {
     pub(crate) const fn new() -> Buffer {
         Buffer::Few { len: 0, bytes: [0; SMALL] }
+    }
+
+    #[inline]
+    pub(crate) const fn of_byte(byte: u8) -> Buffer {
+        let mut bytes = [0; SMALL];
+        bytes[0] = byte;
+        Buffer::Few { len: 1, bytes }
+    }
+
+    /// The first `len` bytes of these words, little endian; the others are zeroes.
+    #[inline]
+    pub(crate) fn of_words(len: u8, [low, high]: [u64; 2]) -> Buffer {
+        let mut bytes = [0; SMALL];
+        bytes[..8].copy_from_slice(&low.to_le_bytes());
+        bytes[8..16].copy_from_slice(&high.to_le_bytes());
+        Buffer::Few { len: len.min(16), bytes }
     }
 
     #[inline]
@@ -84,19 +99,6 @@ impl From<Payload> for Buffer {
         match payload {
             Payload::Small { len, bytes } => Buffer::Few { len, bytes },
             large @ Payload::Large(_) => Buffer::Many(large.into_vec()),
-        }
-    }
-}
-
-impl From<FrameBody<'_>> for Buffer {
-    #[inline]
-    fn from(body: FrameBody<'_>) -> Buffer {
-        match body {
-            FrameBody::Lies(bytes) => match few(bytes) {
-                Some(few) => Buffer::Few { len: bytes.len() as u8, bytes: few },
-                None => Buffer::Many(bytes.to_vec()),
-            },
-            FrameBody::Whole(payload) => payload.into(),
         }
     }
 }

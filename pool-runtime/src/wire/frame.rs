@@ -51,6 +51,16 @@ pub(crate) enum ToHost {
     Progress = 8,
 }
 
+impl ToHost {
+    /// Whether it is the answer to a job, which has ended by it.
+    pub(crate) fn ends_job(self) -> bool {
+        match self {
+            ToHost::Done | ToHost::Panicked | ToHost::Failed => true,
+            ToHost::Hello | ToHost::Log | ToHost::Poke | ToHost::Passed | ToHost::Progress => false,
+        }
+    }
+}
+
 /// One direction's kinds.
 pub(crate) trait Kind: Copy + PartialEq + fmt::Debug {
     /// The kind with this number.
@@ -146,12 +156,17 @@ pub(crate) struct Header<K> {
 impl<K: Kind> Header<K> {
     pub(crate) fn encode(&self) -> [u8; HEADER_LEN] {
         let mut bytes = [0; HEADER_LEN];
-        bytes[0..4].copy_from_slice(&self.len.to_le_bytes());
-        bytes[4] = self.kind.byte();
-        bytes[5] = self.flags.0;
-        bytes[6..8].copy_from_slice(&self.job.to_le_bytes());
-        bytes[8..16].copy_from_slice(&self.seq.to_le_bytes());
+        for (place, word) in bytes.chunks_exact_mut(WORD).zip(self.words()) {
+            place.copy_from_slice(&word.to_le_bytes());
+        }
         bytes
+    }
+
+    /// The same in words.
+    #[inline]
+    pub(crate) fn words(&self) -> [u64; 2] {
+        let (kind, flags) = (u64::from(self.kind.byte()), u64::from(self.flags.0));
+        [u64::from(self.len) | kind << 32 | flags << 40 | u64::from(self.job) << 48, self.seq]
     }
 
     /// Zeroes behind the body.
@@ -162,6 +177,13 @@ impl<K: Kind> Header<K> {
     /// Bytes of the whole frame.
     pub(crate) fn frame_len(&self) -> usize {
         HEADER_LEN + self.len as usize + self.padding()
+    }
+
+    /// The kind of a frame with this header, if there is such a kind.
+    #[inline]
+    pub(crate) fn kind(bytes: &[u8; HEADER_LEN]) -> Option<K> {
+        let [_, _, _, _, kind, ..] = *bytes;
+        K::from_byte(kind)
     }
 
     /// Checks everything that can be said of a header by itself.

@@ -9,7 +9,7 @@ use crate::id::JobId;
 use crate::stats::Progress;
 
 /// Bytes of a [`Prelude`].
-pub(crate) const PRELUDE_LEN: usize = 28;
+pub(crate) const PRELUDE_LEN: usize = 32;
 /// Texts in a report are cut here: a panic message may be of any length.
 const TEXT_LIMIT: usize = 64 * 1024;
 /// Bytes of a job's message; longer ones are cut.
@@ -27,25 +27,20 @@ pub(crate) struct Prelude {
 }
 
 impl Prelude {
-    pub(crate) fn encode(&self) -> [u8; PRELUDE_LEN] {
+    /// It is written in words, little endian.
+    #[inline]
+    pub(crate) fn words(&self) -> [u64; PRELUDE_LEN / 8] {
         let [high, low] = self.id.words();
-        let nanos = self
-            .remaining
-            .map_or(u64::MAX, |left| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX));
-        let mut bytes = [0; PRELUDE_LEN];
-        bytes[..8].copy_from_slice(&high.to_le_bytes());
-        bytes[8..16].copy_from_slice(&low.to_le_bytes());
-        bytes[16..20].copy_from_slice(&self.attempt.to_le_bytes());
-        bytes[20..].copy_from_slice(&nanos.to_le_bytes());
-        bytes
+        let nanos = |left: Duration| u64::try_from(left.as_nanos()).unwrap_or(u64::MAX);
+        [high, low, self.remaining.map_or(u64::MAX, nanos), self.attempt.into()]
     }
 
     pub(crate) fn decode(bytes: &[u8; PRELUDE_LEN]) -> Prelude {
         let word = |at| u64::from_le_bytes(part(bytes, at));
-        let nanos = word(20);
+        let nanos = word(16);
         Prelude {
             id: JobId::from_words([word(0), word(8)]),
-            attempt: u32::from_le_bytes(part(bytes, 16)),
+            attempt: u32::from_le_bytes(part(bytes, 24)),
             remaining: (nanos != u64::MAX).then(|| Duration::from_nanos(nanos)),
         }
     }
@@ -165,6 +160,13 @@ fn put_tagged(bytes: &mut Vec<u8>, tag: u8, text: &str) {
     put_text(bytes, text);
 }
 
+/// Appends words, each stored at once: what is put together on the stack and then moved as a whole
+/// has to be waited for.
+#[inline]
+pub(crate) fn put_words<const N: usize>(bytes: &mut Vec<u8>, words: [u64; N]) {
+    words.into_iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+}
+
 fn put_text(bytes: &mut Vec<u8>, text: &str) {
     let text = &text.as_bytes()[..text.len().min(TEXT_LIMIT)];
     bytes.extend_from_slice(&(text.len() as u32).to_le_bytes());
@@ -179,7 +181,9 @@ mod tests {
     fn every_message_survives_the_journey() {
         for remaining in [None, Some(Duration::ZERO), Some(Duration::from_millis(1500))] {
             let prelude = Prelude { id: JobId::from_words([1, 2]), attempt: 3, remaining };
-            assert_eq!(Prelude::decode(&prelude.encode()), prelude);
+            let mut bytes = Vec::new();
+            put_words(&mut bytes, prelude.words());
+            assert_eq!(bytes.first_chunk().map(Prelude::decode), Some(prelude));
         }
         let bare = PanicReport { message: "boom".into(), ..PanicReport::default() };
         let full = PanicReport {

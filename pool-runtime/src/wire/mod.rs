@@ -30,12 +30,14 @@ mod reader;
 pub(crate) use buffer::Buffer;
 pub(crate) use frame::{Flags, HEADER_LEN, Header, RING_ROOM, ToHost, ToWorker, WireFault};
 pub(crate) use handshake::{Hello, WELCOME_LEN, Welcome};
-pub(crate) use message::{MESSAGE_ROOM, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Prelude, Refusal};
+pub(crate) use message::{
+    MESSAGE_ROOM, PRELUDE_LEN, PROGRESS_ROOM, PanicReport, Prelude, Refusal, put_words,
+};
 pub(crate) use payload::{Payload, word};
 pub(crate) use reader::{Frame, FrameBody, FrameReader, Source};
 
 /// Raised whenever a frame changes its shape.
-pub(crate) const PROTOCOL_VERSION: u32 = 1;
+pub(crate) const PROTOCOL_VERSION: u32 = 2;
 
 /// Bodies beyond this are claimed before they are read, and moved without a copy.
 pub(crate) const BIG: usize = 32 * 1024;

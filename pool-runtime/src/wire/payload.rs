@@ -52,26 +52,6 @@ impl Payload {
         }
     }
 
-    /// The first `len` of `bytes`; the others are zeroes. No more than lie in place.
-    #[inline]
-    pub(crate) fn of_few<const N: usize>(len: u8, bytes: &[u8; N]) -> Payload {
-        const { assert!(N <= SMALL) };
-        let mut place = [0; SMALL];
-        place[..N].copy_from_slice(bytes);
-        Payload::Small { len, bytes: place }
-    }
-
-    /// The reverse, if they are no more.
-    #[inline]
-    pub(crate) fn as_few<const N: usize>(&self) -> Option<(u8, [u8; N])> {
-        match self {
-            Payload::Small { len, bytes } if usize::from(*len) <= N => {
-                Some((*len, *bytes.first_chunk()?))
-            }
-            _ => None,
-        }
-    }
-
     #[inline]
     pub(crate) fn as_slice(&self) -> &[u8] {
         match self {
@@ -120,20 +100,6 @@ mod tests {
             assert!(found[len..].iter().all(|&byte| byte == 0));
         }
         assert_eq!(few::<14>(&bytes[..15]), None);
-    }
-
-    #[test]
-    fn what_has_little_room_holds_few() {
-        let bytes: Vec<u8> = (1..=30).collect();
-        for len in 0..=30 {
-            let payload = Payload::copy_of(&bytes[..len]);
-            match payload.as_few::<14>() {
-                Some((len, few)) => {
-                    assert_eq!(Payload::of_few(len, &few).as_slice(), payload.as_slice());
-                }
-                None => assert!(len > 14),
-            }
-        }
     }
 
     #[test]

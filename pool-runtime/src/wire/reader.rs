@@ -55,9 +55,17 @@ impl FrameBody<'_> {
         }
     }
 
-    #[inline]
-    pub(crate) fn into_payload(self) -> Payload {
-        match self {
+    /// As a vector; nothing is left.
+    pub(crate) fn take_vec(&mut self) -> Vec<u8> {
+        match std::mem::replace(self, FrameBody::Lies(&[])) {
+            FrameBody::Lies(bytes) => bytes.to_vec(),
+            FrameBody::Whole(payload) => payload.into_vec(),
+        }
+    }
+
+    /// To be kept; nothing is left.
+    pub(crate) fn take(&mut self) -> Payload {
+        match std::mem::replace(self, FrameBody::Lies(&[])) {
             FrameBody::Lies(bytes) => Payload::copy_of(bytes),
             FrameBody::Whole(payload) => payload,
         }
@@ -180,6 +188,46 @@ impl<K: Kind> FrameReader<K> {
         Ok(Some(Frame { header, prelude: self.prelude.take(), body }))
     }
 
+    /// The next frame if it lies here as a whole, and its body, where its prelude is if it has one.
+    /// What is odd about it is left to [`next`](Self::next).
+    #[inline(always)]
+    pub(crate) fn next_in_place(
+        &mut self,
+        is_fine: impl FnOnce(&Header<K>) -> bool,
+    ) -> Option<(Header<K>, &[u8])> {
+        if self.head.is_some() {
+            return None;
+        }
+        let frame = &self.buffer[self.parsed..];
+        let header = Header::decode(frame.first_chunk()?, self.limit).ok()?;
+        let body = frame.get(HEADER_LEN..HEADER_LEN + header.len as usize)?;
+        if frame.len() < header.frame_len() || !is_fine(&header) {
+            return None;
+        }
+        self.parsed += header.frame_len();
+        Some((header, body))
+    }
+
+    /// Whether there may be a frame that is whole.
+    pub(crate) fn has_frames(&self) -> bool {
+        match self.head {
+            Some(_) => self.missing() == 0,
+            None => self.buffer.len() - self.parsed >= HEADER_LEN,
+        }
+    }
+
+    /// The kind of the next frame, if its header is here.
+    #[inline]
+    pub(crate) fn next_kind(&self) -> Option<K> {
+        match self.head {
+            Some(header) => Some(header.kind),
+            None => {
+                let bytes = self.buffer[self.parsed..].first_chunk()?;
+                Header::kind(bytes)
+            }
+        }
+    }
+
     /// One read. Returns how many bytes came; zero is the end of the stream.
     pub(crate) fn fill(&mut self, source: &mut impl Source) -> io::Result<usize> {
         if let Some(header) = self.head.filter(|_| !self.body.is_empty()) {
@@ -263,9 +311,18 @@ mod tests {
         let mut source = Pieces { bytes, piece };
         let mut bodies = Vec::new();
         loop {
-            while let Some(frame) = reader.next(|_| Ok(())).unwrap() {
+            loop {
+                // Both ways in turn, as it happens.
+                if bodies.len() % 2 == 1 {
+                    if let Some((header, body)) = reader.next_in_place(|_| true) {
+                        assert_eq!(header.seq, bodies.len() as u64);
+                        bodies.push(body.to_vec());
+                        continue;
+                    }
+                }
+                let Some(mut frame) = reader.next(|_| Ok(())).unwrap() else { break };
                 assert_eq!(frame.header.seq, bodies.len() as u64);
-                bodies.push(frame.body.into_payload().into_vec());
+                bodies.push(frame.body.take().into_vec());
             }
             if reader.fill(&mut source).unwrap() == 0 {
                 assert!(!reader.is_partial());

@@ -65,9 +65,6 @@ pub(super) enum Over {
     Broken(Farewell),
 }
 
-/// What became of a job.
-type Outcome = Result<Result<Encoded, Fault>, PanicReport>;
-
 impl Worker {
     pub(super) fn new(
         outbox: Arc<Outbox>,
@@ -119,6 +116,25 @@ impl Worker {
         // Whether the frame that is being read was claimed before its body came.
         let mut claimed = None;
         loop {
+            // Most are of this kind.
+            let is_small = |header: &Header<_>| {
+                header.kind == ToWorker::Run
+                    && header.flags.has(Flags::CTX)
+                    && !header.flags.has(Flags::BIG)
+            };
+            if let Some((header, body)) = frames.next_in_place(is_small) {
+                let done = match body.split_first_chunk() {
+                    Some((prelude, body)) if self.watch.recorder.claim(header.seq) => {
+                        self.run(&header, &Prelude::decode(prelude), FrameBody::Lies(body))
+                    }
+                    Some(_) => self.pass(header.seq),
+                    None => Err(Farewell::Confused),
+                };
+                match done {
+                    Ok(()) => continue,
+                    Err(farewell) => return Over::Broken(farewell),
+                }
+            }
             let frame = frames.next(|header| {
                 if header.kind == ToWorker::Run && header.flags.has(Flags::BIG) {
                     claimed = Some(self.watch.recorder.claim(header.seq));
@@ -129,10 +145,10 @@ impl Worker {
                 Ok(Some(Frame { header, prelude, body })) => match header.kind {
                     ToWorker::Run => {
                         let claim = || self.watch.recorder.claim(header.seq);
-                        let done = if claimed.take().unwrap_or_else(claim) {
-                            self.run(&header, prelude, body)
-                        } else {
-                            self.outbox.send(ToHost::Passed, Flags::NONE, header.seq, 0, &[])
+                        let done = match (claimed.take().unwrap_or_else(claim), prelude) {
+                            (true, Some(prelude)) => self.run(&header, &prelude, body),
+                            (true, None) => Err(Farewell::Confused),
+                            (false, _) => self.pass(header.seq),
                         };
                         if let Err(farewell) = done {
                             return Over::Broken(farewell);
@@ -183,10 +199,15 @@ impl Worker {
         frames.fill(&mut &*channel).map_err(|_| Farewell::ChannelLost)
     }
 
+    /// Passes over a job that was taken back.
+    fn pass(&self, seq: u64) -> Result<(), Farewell> {
+        self.outbox.send(ToHost::Passed, Flags::NONE, seq, 0, &[])
+    }
+
     fn run(
         &self,
         header: &Header<ToWorker>,
-        prelude: Option<Prelude>,
+        prelude: &Prelude,
         body: FrameBody<'_>,
     ) -> Result<(), Farewell> {
         if header.flags.has(Flags::FLUSH) {
@@ -194,25 +215,25 @@ impl Worker {
         }
         // One look at the clock serves as an end and as a beginning.
         let started = self.clock.take().unwrap_or_else(os::nanos);
-        let (Some(prelude), Some(job)) = (prelude, self.table.entry(header.job)) else {
-            return Err(Farewell::Confused);
-        };
-        let about = About {
-            id: prelude.id,
-            name: job.name(),
-            attempt: prelude.attempt,
-            slot: self.welcome.slot as usize,
-            until: prelude.remaining.map(|left| Instant::now() + left),
-            seq: header.seq,
-        };
+        let Some(job) = self.table.entry(header.job) else { return Err(Farewell::Confused) };
         self.follow_host();
         self.outbox.begin(header.seq);
-        let outcome = {
+        // Filled where they are: what is put together in parts, and moved right after, is waited for.
+        let (mut output, mut given) = (Encoded::default(), Ok(()));
+        let caught = {
+            let about = About {
+                id: prelude.id,
+                name: job.name(),
+                attempt: prelude.attempt,
+                slot: self.welcome.slot as usize,
+                until: prelude.remaining.map(|left| Instant::now() + left),
+                seq: header.seq,
+            };
             let running = Running::begin(about, &self.watch);
             let (runtime, states) = (&self.runtime, &self.states);
             let raw = header.flags.has(Flags::RAW);
             let mut scene = Scene { job, arguments: body, raw, running, runtime, states };
-            panic::catch(|| (job.run)(&mut scene))
+            panic::catch(|| given = (job.run)(&mut scene, &mut output))
         };
         // A line without its end would be lost if this process is killed later on. A thread is not
         // killed, and somebody else in the program may hold stdout until this very job has ended.
@@ -231,7 +252,28 @@ impl Worker {
         let took = coarse::encode(Duration::from_nanos(ended.saturating_sub(started)));
         self.outbox.conclude(header.seq)?;
         self.answered.set(header.seq);
-        self.reply(header.seq, took, outcome, ended)
+        let reply = |kind, flags, body: &[u8]| {
+            self.outbox.reply(kind, flags, header.seq, took, body, Some(ended))
+        };
+        let limit = self.welcome.max_payload;
+        let size = output.bytes.len() as u64;
+        match (caught, given) {
+            (Ok(()), Ok(())) if size <= limit => {
+                reply(ToHost::Done, Flags::NONE.and_if(output.raw, Flags::RAW), &output.bytes)
+            }
+            (Ok(()), Ok(())) => {
+                reply(ToHost::Failed, Flags::NONE, &Refusal::TooLarge { size, limit }.encode())
+            }
+            (Ok(()), Err(fault)) => {
+                let refusal = match fault {
+                    Fault::Decode(text) => Refusal::Decode(text),
+                    Fault::Encode(text) => Refusal::Encode(text),
+                    Fault::State(text) => Refusal::State(text),
+                };
+                reply(ToHost::Failed, Flags::NONE, &refusal.encode())
+            }
+            (Err(report), _) => reply(ToHost::Panicked, Flags::NONE, &report.encode()),
+        }
     }
 
     /// What jobs log goes the way of their replies, as far as the host takes it by now. On a thread
@@ -254,24 +296,6 @@ impl Worker {
             runtime.shutdown_background();
         }
     }
-
-    fn reply(&self, seq: u64, took: u16, outcome: Outcome, ended: u64) -> Result<(), Farewell> {
-        let limit = self.welcome.max_payload;
-        let reply =
-            |kind, flags, body: &[u8]| self.outbox.reply(kind, flags, seq, took, body, Some(ended));
-        let refusal = match outcome {
-            Ok(Ok(output)) if output.bytes.len() as u64 <= limit => {
-                let flags = Flags::NONE.and_if(output.raw, Flags::RAW);
-                return reply(ToHost::Done, flags, &output.bytes);
-            }
-            Err(report) => return reply(ToHost::Panicked, Flags::NONE, &report.encode()),
-            Ok(Ok(output)) => Refusal::TooLarge { size: output.bytes.len() as u64, limit },
-            Ok(Err(Fault::Decode(text))) => Refusal::Decode(text),
-            Ok(Err(Fault::Encode(text))) => Refusal::Encode(text),
-            Ok(Err(Fault::State(text))) => Refusal::State(text),
-        };
-        reply(ToHost::Failed, Flags::NONE, &refusal.encode())
-    }
 }
 
 /// What a job's shim sees of this worker.
@@ -286,12 +310,14 @@ struct Scene<'a> {
 }
 
 impl Stage for Scene<'_> {
-    fn take_arguments(&mut self) -> Encoded {
-        let body = match &mut self.arguments {
-            FrameBody::Lies(bytes) => FrameBody::Lies(bytes),
-            whole => std::mem::replace(whole, FrameBody::Lies(&[])),
-        };
-        Encoded { bytes: body.into(), raw: self.raw }
+    #[inline]
+    fn take_raw(&mut self) -> Option<Vec<u8>> {
+        if self.raw { Some(self.arguments.take_vec()) } else { None }
+    }
+
+    #[inline]
+    fn arguments(&self) -> &[u8] {
+        self.arguments.as_slice()
     }
 
     fn context(&self) -> &dyn Any {

@@ -4,38 +4,37 @@
 use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
-use super::birth::{Birth, Order};
-use super::place::Place;
+use super::birth::Birth;
 use super::slot::Slot;
 use super::{CANCEL_ON_DROP, Cell};
 
 impl Cell {
     /// One of many jobs, whose maker looks for their replies, and gives them up with their handles.
     /// `bell` is rung when it ends.
-    pub(crate) fn followed(order: Order, place: Place, bell: Option<&Waker>) -> Arc<Cell> {
-        Arc::new(Self::made(order, place, bell, None))
+    pub(crate) fn followed(new: Cell, bell: Option<&Waker>) -> Arc<Cell> {
+        Arc::new(new.to_be_followed(bell, None))
     }
 
-    /// Makes such a job in the place of one that has ended, with its bell; unless somebody else
+    /// Puts such a job in the place of one that has ended, with its bell; unless somebody else
     /// still has that one.
-    pub(crate) fn renew(old: &mut Arc<Cell>, order: Order, place: Place, bell: Option<&Waker>) {
+    pub(crate) fn renew(old: &mut Arc<Cell>, new: Cell, bell: Option<&Waker>) {
         match Arc::get_mut(old) {
-            Some(cell) => *cell = Self::made(order, place, bell, Some(cell.slot_mut())),
-            None => *old = Self::followed(order, place, bell),
+            Some(cell) => *cell = new.to_be_followed(bell, Some(cell.slot_mut())),
+            None => *old = Self::followed(new, bell),
         }
     }
 
-    fn made(order: Order, place: Place, bell: Option<&Waker>, old: Option<&mut Slot>) -> Cell {
-        let mut cell = Self::waiting(order, place);
-        cell.birth.set(Birth::FOLLOWED);
-        *cell.flags.get_mut() |= CANCEL_ON_DROP;
+    #[inline]
+    fn to_be_followed(mut self, bell: Option<&Waker>, old: Option<&mut Slot>) -> Cell {
+        self.birth.set(Birth::FOLLOWED);
+        *self.flags.get_mut() |= CANCEL_ON_DROP;
         if let Some(bell) = bell {
-            let slot = cell.slot_mut();
+            let slot = self.slot_mut();
             if !old.is_some_and(|old| slot.take_bell(old)) {
                 slot.set_bell(bell.clone());
             }
         }
-        cell
+        self
     }
 
     fn slot_mut(&mut self) -> &mut Slot {
@@ -51,9 +50,9 @@ impl Cell {
 #[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicUsize, Ordering};
-    use std::task::Wake;
+    use std::task::{Poll, Wake};
 
-    use super::super::{JobStatus, Output};
+    use super::super::{JobStatus, Order, Output, Place};
     use super::*;
     use crate::wire::Payload;
 
@@ -66,14 +65,10 @@ mod tests {
         }
     }
 
-    fn order(label: Option<&str>) -> Order {
-        Order {
-            number: 0,
-            label: label.map(Arc::from),
-            arguments: Payload::EMPTY,
-            raw: false,
-            options: None,
-        }
+    fn new(label: Option<&str>) -> Cell {
+        let (arguments, label) = (Payload::EMPTY, label.map(Arc::from));
+        let order = Order { number: 0, label, arguments, raw: false, options: None };
+        Cell::waiting(order, Place::Nowhere)
     }
 
     /// Ends its job, and takes the outcome.
@@ -82,21 +77,22 @@ mod tests {
         drop(cell.finish(Ok(Output { payload: Payload::EMPTY, raw: false }), &mut wakers));
         wakers.drain(..).for_each(Waker::wake);
         let mut cx = std::task::Context::from_waker(Waker::noop());
-        assert!(cell.poll_outcome(&mut cx).is_ready());
+        let is_small = matches!(cell.poll_small(&mut cx), Poll::Ready(Some(_)));
+        assert!(is_small || cell.take_outcome().is_some());
     }
 
     #[test]
     fn a_cell_is_used_again_unless_somebody_still_has_it() {
-        let mut cell = Cell::followed(order(None), Place::Nowhere, None);
+        let mut cell = Cell::followed(new(None), None);
         let (first, id) = (Arc::as_ptr(&cell), cell.id());
         end(&cell);
-        Cell::renew(&mut cell, order(Some("label")), Place::Nowhere, None);
+        Cell::renew(&mut cell, new(Some("label")), None);
         assert_eq!(Arc::as_ptr(&cell), first);
         assert!(cell.id() != id && cell.status() == JobStatus::Queued && cell.is_followed());
         assert_eq!(cell.label().as_deref(), Some("label"));
         end(&cell);
         let other = cell.clone();
-        Cell::renew(&mut cell, order(None), Place::Nowhere, None);
+        Cell::renew(&mut cell, new(None), None);
         assert_ne!(Arc::as_ptr(&cell), first);
         assert_eq!((other.status(), cell.status()), (JobStatus::Ended, JobStatus::Queued));
     }
@@ -105,11 +101,11 @@ mod tests {
     fn the_bell_is_rung_for_each_of_its_jobs_whether_it_was_there_before_or_not() {
         let counter = Arc::new(Counter::default());
         let bell = Waker::from(counter.clone());
-        let mut cell = Cell::followed(order(None), Place::Nowhere, None);
+        let mut cell = Cell::followed(new(None), None);
         end(&cell);
         for n in 1..6 {
             let label = (n % 2 == 0).then_some("label");
-            Cell::renew(&mut cell, order(label), Place::Nowhere, Some(&bell));
+            Cell::renew(&mut cell, new(label), Some(&bell));
             assert_eq!(cell.label().as_deref(), label);
             end(&cell);
             assert_eq!(counter.0.load(Ordering::SeqCst), n);

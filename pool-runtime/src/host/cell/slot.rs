@@ -5,6 +5,7 @@
 //! what was asked of it in particular.
 
 use std::any::Any;
+use std::num::NonZero;
 use std::sync::Arc;
 use std::task::Waker;
 use std::time::{Duration, Instant};
@@ -13,43 +14,104 @@ use super::super::track::Track;
 use super::place::Place;
 use super::{Outcome, Output};
 use crate::policy::JobOptions;
+use crate::registry::Encoded;
 use crate::trace::JobSpan;
-use crate::wire::Payload;
+use crate::wire::{Buffer, Payload, word};
+
+/// The arguments or the output of a job, if these are few bytes that lie in place; or that it was
+/// taken. In two words: what is put together on the stack in parts, and moved right after, has to be
+/// waited for.
+#[derive(Clone, Copy)]
+pub(crate) struct Small {
+    /// The first eight bytes.
+    low: u64,
+    /// Six more, how many there are, and what they are.
+    rest: u64,
+}
 
 /// Bytes that lie in place.
 const ROOM: usize = 14;
-
-#[derive(Clone, Copy)]
-pub(super) struct Small {
-    len: u8,
-    bytes: [u8; ROOM],
-}
+const LEN_SHIFT: u32 = 48;
+/// What they are, by two bits.
+const WHAT: u64 = 0b11 << 56;
+/// The arguments of a job that has not ended.
+const ARGUMENTS: u64 = 0;
+const OUTPUT: u64 = 1 << 56;
+const RAW_OUTPUT: u64 = 2 << 56;
+/// There was an outcome, which was given.
+const TAKEN: u64 = 3 << 56;
 
 impl Small {
     #[inline]
-    fn of(payload: &Payload) -> Option<Small> {
-        let (len, bytes) = payload.as_few::<ROOM>()?;
-        Some(Small { len, bytes })
+    fn of(what: u64, bytes: &[u8]) -> Option<Small> {
+        if bytes.len() > ROOM {
+            return None;
+        }
+        let (low, rest) = bytes.split_at(bytes.len().min(8));
+        let rest = word(rest) | (bytes.len() as u64) << LEN_SHIFT | what;
+        Some(Small { low: word(low), rest })
     }
 
     #[inline]
-    fn payload(&self) -> Payload {
-        Payload::of_few(self.len, &self.bytes)
+    fn what(self) -> u64 {
+        self.rest & WHAT
     }
 
-    fn as_slice(&self) -> &[u8] {
-        &self.bytes[..usize::from(self.len)]
+    #[inline]
+    pub(crate) fn len(self) -> usize {
+        (self.rest >> LEN_SHIFT & 0xf) as usize
+    }
+
+    /// Little endian, with zeroes behind.
+    #[inline]
+    pub(crate) fn words(self) -> [u64; 2] {
+        [self.low, self.rest & ((1 << LEN_SHIFT) - 1)]
+    }
+
+    /// As a decoder wants it.
+    #[inline]
+    pub(crate) fn encoded(self) -> Encoded {
+        let raw = self.what() == RAW_OUTPUT;
+        Encoded { bytes: Buffer::of_words(self.len() as u8, self.words()), raw }
+    }
+
+    fn payload(self) -> Payload {
+        self.encoded().bytes.into()
+    }
+
+    fn outcome(self) -> Outcome {
+        Ok(Output { payload: self.payload(), raw: self.what() == RAW_OUTPUT })
     }
 }
 
 pub(super) enum Slot {
-    /// The arguments of a job that has not ended.
-    Arguments(Small),
-    Output(Small),
-    RawOutput(Small),
-    /// The outcome was given.
-    Taken,
+    Small(Few),
     Full(Box<Full>),
+}
+
+/// A [`Small`] that leaves room for a box in its place.
+#[derive(Clone, Copy)]
+pub(super) struct Few {
+    low: u64,
+    middle: u32,
+    high: NonZero<u32>,
+}
+
+impl From<Small> for Few {
+    #[inline]
+    fn from(small: Small) -> Few {
+        const SET: NonZero<u32> = NonZero::new(1 << 31).expect("it is not zero");
+        let Small { low, rest } = small;
+        Few { low, middle: rest as u32, high: SET | (rest >> 32) as u32 }
+    }
+}
+
+impl From<Few> for Small {
+    #[inline]
+    fn from(few: Few) -> Small {
+        let Few { low, middle, high } = few;
+        Small { low, rest: u64::from(high.get()) << 32 | u64::from(middle) }
+    }
 }
 
 pub(super) struct Full {
@@ -90,24 +152,16 @@ pub(super) struct Rare {
 /// The arguments of a job, where they lie.
 #[derive(Clone, Copy)]
 pub(crate) enum Arguments<'a> {
-    Few(&'a [u8]),
+    Few(Small),
     Whole(&'a Payload),
 }
 
 impl Arguments<'_> {
     #[inline]
-    pub(crate) fn as_slice(&self) -> &[u8] {
+    pub(crate) fn len(&self) -> usize {
         match self {
-            Arguments::Few(bytes) => bytes,
-            Arguments::Whole(payload) => payload.as_slice(),
-        }
-    }
-
-    /// To be kept.
-    pub(crate) fn share(&self) -> Payload {
-        match self {
-            Arguments::Few(bytes) => Payload::copy_of(bytes),
-            Arguments::Whole(payload) => Payload::clone(payload),
+            Arguments::Few(small) => small.len(),
+            Arguments::Whole(payload) => payload.as_slice().len(),
         }
     }
 }
@@ -138,19 +192,23 @@ impl Leftover {
 }
 
 impl Slot {
-    #[inline]
+    #[inline(always)]
+    pub(super) fn waiting_small(arguments: &[u8]) -> Option<Slot> {
+        Some(Slot::Small(Small::of(ARGUMENTS, arguments)?.into()))
+    }
+
     pub(super) fn waiting(arguments: Payload, rare: Option<Box<Rare>>) -> Slot {
-        match (rare, Small::of(&arguments)) {
-            (None, Some(small)) => Slot::Arguments(small),
+        match (rare, Small::of(ARGUMENTS, arguments.as_slice())) {
+            (None, Some(small)) => Slot::Small(small.into()),
             (rare, _) => Slot::full_of(Content::Arguments(arguments), rare),
         }
     }
 
-    #[inline]
     pub(super) fn ended(outcome: Outcome, rare: Option<Box<Rare>>) -> Slot {
         if let (None, Ok(Output { payload, raw })) = (&rare, &outcome) {
-            if let Some(small) = Small::of(payload) {
-                return if *raw { Slot::RawOutput(small) } else { Slot::Output(small) };
+            let what = if *raw { RAW_OUTPUT } else { OUTPUT };
+            if let Some(small) = Small::of(what, payload.as_slice()) {
+                return Slot::Small(small.into());
             }
         }
         Slot::full_of(Content::Outcome(outcome), rare)
@@ -160,11 +218,27 @@ impl Slot {
         Slot::Full(Box::new(Full { content, waker: None, is_bell: false, rare }))
     }
 
+    const TAKEN: Slot = Slot::Small(Few { low: 0, middle: 0, high: NonZero::<u32>::MAX });
+
+    /// What lies in place.
+    #[inline]
+    fn small(&self) -> Option<Small> {
+        match self {
+            Slot::Small(few) => Some((*few).into()),
+            Slot::Full(_) => None,
+        }
+    }
+
+    /// Few arguments of a job that has not ended, for which nobody waits.
+    #[inline]
+    fn has_small_arguments(&self) -> bool {
+        self.small().is_some_and(|small| small.what() == ARGUMENTS)
+    }
+
     /// The job has no outcome yet.
     pub(super) fn is_open(&self) -> bool {
         match self {
-            Slot::Arguments(_) => true,
-            Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => false,
+            Slot::Small(_) => self.has_small_arguments(),
             Slot::Full(full) => matches!(full.content, Content::Arguments(_)),
         }
     }
@@ -172,17 +246,15 @@ impl Slot {
     #[inline]
     pub(super) fn arguments(&self) -> Arguments<'_> {
         match self {
-            Slot::Arguments(small) => Arguments::Few(small.as_slice()),
+            Slot::Small(few) => Arguments::Few((*few).into()),
             Slot::Full(full) => match &full.content {
                 Content::Arguments(arguments) => Arguments::Whole(arguments),
-                Content::Outcome(_) | Content::Taken => Arguments::Few(&[]),
+                // Nobody asks for those of a job that has ended.
+                Content::Outcome(_) | Content::Taken => {
+                    Arguments::Few(Small { low: 0, rest: TAKEN })
+                }
             },
-            Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => Arguments::Few(&[]),
         }
-    }
-
-    pub(super) fn argument_len(&self) -> usize {
-        self.arguments().as_slice().len()
     }
 
     pub(super) fn rare(&self) -> Option<&Rare> {
@@ -207,12 +279,10 @@ impl Slot {
 
     fn full(&mut self) -> &mut Full {
         if !matches!(self, Slot::Full(_)) {
-            let output = |small: Small, raw| Output { payload: small.payload(), raw };
-            let content = match self {
-                Slot::Arguments(small) => Content::Arguments(small.payload()),
-                Slot::Output(small) => Content::Outcome(Ok(output(*small, false))),
-                Slot::RawOutput(small) => Content::Outcome(Ok(output(*small, true))),
-                Slot::Taken | Slot::Full(_) => Content::Taken,
+            let content = match self.small() {
+                Some(small) if small.what() == ARGUMENTS => Content::Arguments(small.payload()),
+                Some(small) if small.what() != TAKEN => Content::Outcome(small.outcome()),
+                _ => Content::Taken,
             };
             *self = Slot::full_of(content, None);
         }
@@ -241,36 +311,46 @@ impl Slot {
         if !matches!(old, Slot::Full(full) if full.is_bell) {
             return false;
         }
-        let new = std::mem::replace(self, std::mem::replace(old, Slot::Taken));
+        let new = std::mem::replace(self, std::mem::replace(old, Slot::TAKEN));
         if let Slot::Full(full) = self {
             (full.content, full.rare) = match new {
                 Slot::Full(new) => (new.content, new.rare),
-                Slot::Arguments(small) => (Content::Arguments(small.payload()), None),
-                Slot::Output(_) | Slot::RawOutput(_) | Slot::Taken => (Content::Taken, None),
+                Slot::Small(few) => match Small::from(few) {
+                    small if small.what() == ARGUMENTS => {
+                        (Content::Arguments(small.payload()), None)
+                    }
+                    _ => (Content::Taken, None),
+                },
             };
         }
         true
     }
 
-    /// Ends the job, if it has not ended. `Err`: it has.
+    /// Ends a job by its output, as most end: there is little of both, and nobody waits yet. False
+    /// if it has to be [`finish`](Self::finish)ed.
+    #[must_use]
     #[inline]
+    pub(super) fn finish_small(&mut self, output: &[u8], raw: bool) -> bool {
+        let what = if raw { RAW_OUTPUT } else { OUTPUT };
+        match Small::of(what, output) {
+            Some(output) if self.has_small_arguments() => {
+                *self = Slot::Small(output.into());
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Ends the job, if it has not ended. `Err`: it has.
     pub(super) fn finish(
         &mut self,
         outcome: Outcome,
         wakers: &mut Vec<Waker>,
     ) -> Result<Option<Leftover>, Leftover> {
-        if matches!(self, Slot::Arguments(_)) {
+        if self.has_small_arguments() {
             *self = Slot::ended(outcome, None);
             return Ok(None);
         }
-        self.finish_full(outcome, wakers)
-    }
-
-    fn finish_full(
-        &mut self,
-        outcome: Outcome,
-        wakers: &mut Vec<Waker>,
-    ) -> Result<Option<Leftover>, Leftover> {
         let full = match self {
             Slot::Full(full) if matches!(full.content, Content::Arguments(_)) => full,
             _ => return Err(Leftover::of(outcome)),
@@ -293,17 +373,27 @@ impl Slot {
         Ok(Some(Leftover { content, _place: place, _span: span }))
     }
 
+    /// The output of a job that has given little, once.
+    #[inline]
+    pub(super) fn take_small(&mut self) -> Option<Small> {
+        let small = self.small()?;
+        if matches!(small.what(), ARGUMENTS | TAKEN) {
+            return None;
+        }
+        *self = Slot::TAKEN;
+        Some(small)
+    }
+
     /// The outcome, once.
     pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
-        let output = |small: Small, raw| Ok(Output { payload: small.payload(), raw });
-        match std::mem::replace(self, Slot::Taken) {
-            Slot::Output(small) => Some(output(small, false)),
-            Slot::RawOutput(small) => Some(output(small, true)),
-            Slot::Taken => None,
-            open @ Slot::Arguments(_) => {
-                *self = open;
-                None
-            }
+        if let Some(small) = self.take_small() {
+            return Some(small.outcome());
+        }
+        if let Slot::Small(_) = self {
+            return None;
+        }
+        match std::mem::replace(self, Slot::TAKEN) {
+            Slot::Small(_) => None,
             Slot::Full(mut full) => {
                 let outcome = match std::mem::replace(&mut full.content, Content::Taken) {
                     Content::Outcome(outcome) => Some(outcome),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::WorkerExit;
 
-use super::super::event::{Action, Bounds, Ending, Event, Reply, WorkerId};
+use super::super::event::{Action, Bounds, Ending, Event, Reply, WorkerId, nanos};
 use super::model::{Life, Process, Silent};
 use super::mutants::Mutant;
 use super::world::World;
@@ -35,11 +35,32 @@ impl World {
     pub(super) fn take_in(&mut self, event: Event) -> Result<(), Violation> {
         self.note(&event);
         if let Some(event) = self.sabotage_event(event) {
-            self.scheduler.take_in(self.now, event.clone());
+            let resolved = match event {
+                Event::Replied { worker, reply: Reply::Done, took } if self.dice.percent(50) => {
+                    self.take_done(worker, took)
+                }
+                _ => {
+                    self.scheduler.take_in(self.now, event.clone());
+                    None
+                }
+            };
             self.sabotage_told(&event);
+            if let Some(action) = resolved {
+                self.perform_one(action)?;
+            }
         }
         self.look_at_new_actions()?;
         self.perform_all()
+    }
+
+    /// The short way, on which the job comes back by itself.
+    fn take_done(&mut self, worker: WorkerId, took: Duration) -> Option<Action<u64>> {
+        let slot = self.scheduler.crew.find(worker)?;
+        let head = self.scheduler.crew[slot].window.front()?;
+        let attempts = self.scheduler.jobs[head].attempts() + 1;
+        let job = self.scheduler.take_done(self.now, worker, nanos(took))?;
+        self.count("job given back by its reply");
+        Some(Action::Resolve { job, ending: Ending::Replied, attempts, unassigned: false })
     }
 
     fn note(&mut self, event: &Event) {
@@ -91,15 +112,19 @@ impl World {
     }
 
     fn perform_all(&mut self) -> Result<(), Violation> {
-        while let Some(mut action) = self.scheduler.poll_action() {
+        while let Some(action) = self.scheduler.poll_action() {
             self.told = self.told.saturating_sub(1);
-            if self.sabotage_action(&mut action) {
-                continue;
-            }
-            self.say(|| format!("    action {action:?}"));
-            self.perform(action)?;
+            self.perform_one(action)?;
         }
         Ok(())
+    }
+
+    fn perform_one(&mut self, mut action: Action<u64>) -> Result<(), Violation> {
+        if self.sabotage_action(&mut action) {
+            return Ok(());
+        }
+        self.say(|| format!("    action {action:?}"));
+        self.perform(action)
     }
 
     /// Checks what depends on the moment of the decision, as long as nothing else has happened.

@@ -86,7 +86,7 @@ impl Race<'_> {
             race.act();
         }
         for number in 0..jobs.len() {
-            let _ = race.scheduler.submit(now, number as u64, 0, None, None);
+            let _ = race.scheduler.submit_plain(now, number as u64, 0);
             race.act();
         }
         while race.step() {}

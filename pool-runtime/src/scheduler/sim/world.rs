@@ -249,7 +249,10 @@ impl World {
         let is_alone = self.scheduler.queue.len() == 0;
         let is_wanted = self.is_hungry_for(kind, &self.jobs[number].terms);
         let waits = !own_terms && deadline.is_none() && self.is_backed_up();
-        let key = self.scheduler.submit(self.now, number as u64, kind, told, deadline);
+        let key = match (&told, deadline) {
+            (None, None) => self.scheduler.submit_plain(self.now, number as u64, kind),
+            _ => self.scheduler.submit(self.now, number as u64, kind, told, deadline),
+        };
         self.jobs[number].key = key;
         if waits {
             self.check_waits(number)?;
