@@ -229,6 +229,8 @@ impl Client {
 }
 
 const ENDLESS: &str = "/primes/18446744073709551615";
+/// A worker that has had so many ticks of the processors runs its job: to start takes less than one.
+const MORE_THAN_A_START: u64 = 5;
 
 fn web_service() -> (Served, Client) {
     let mut served = Served::start("web_service");
@@ -268,7 +270,7 @@ fn web_service_kills_what_is_deleted() {
         assert_eq!(status, 202);
         served.line(&format!("job {id} runs"));
         let before = served.workers();
-        wait_until("it has begun", || before.iter().any(|pid| proc::state(*pid) == Some('R')));
+        wait_until("it runs", || before.iter().any(|pid| proc::ticks(*pid) >= MORE_THAN_A_START));
         assert_eq!(client.request(&format!("DELETE /jobs/{id}")).0, 200);
         served.line(&format!("job {id} was cancelled"));
         wait_until("its worker is gone", || before.iter().any(|pid| !proc::is_alive(*pid)));
@@ -285,7 +287,7 @@ fn web_service_kills_the_job_of_a_client_that_hangs_up() {
         let connection = client.send(&format!("GET {ENDLESS}"));
         served.line("runs in worker");
         let before = served.workers();
-        wait_until("it has begun", || before.iter().any(|pid| proc::state(*pid) == Some('R')));
+        wait_until("it runs", || before.iter().any(|pid| proc::ticks(*pid) >= MORE_THAN_A_START));
         drop(connection);
         served.line("was cancelled");
         wait_until("its worker is gone", || before.iter().any(|pid| !proc::is_alive(*pid)));

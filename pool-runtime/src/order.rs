@@ -80,7 +80,7 @@ pub(crate) fn refuse<J: Job>(mut call: Call<J>, kind: JobErrorKind) -> JobHandle
 #[inline]
 pub(crate) fn accept<J: Job>(
     host: &Arc<Host>,
-    mut call: Call<J>,
+    call: &mut Call<J>,
     place: RoomPlace<'_>,
 ) -> JobHandle<J::Output> {
     match take_in(host, call.parts(), place) {
@@ -121,7 +121,7 @@ fn plain(host: &Host, parts: &CallParts) -> Option<Cell> {
 /// one, and `bell` is rung when it ends.
 pub(crate) fn accept_followed<J: Job>(
     host: &Arc<Host>,
-    mut call: Call<J>,
+    call: &mut Call<J>,
     place: RoomPlace<'_>,
     spare: Option<JobHandle<J::Output>>,
     bell: Option<&Waker>,

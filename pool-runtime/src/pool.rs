@@ -75,9 +75,10 @@ impl Pool {
     ///
     /// The handle resolves to `QueueFull`, `PoolClosed`, `UnknownJob`, `Encode`,
     /// `PayloadTooLarge` or `WorkerStart` where the job cannot be accepted.
-    pub fn submit<J: Job>(&self, call: Call<J>) -> JobHandle<J::Output> {
+    #[inline]
+    pub fn submit<J: Job>(&self, mut call: Call<J>) -> JobHandle<J::Output> {
         match self.admit() {
-            Ok((host, place)) => accept(host, call, place),
+            Ok((host, place)) => accept(host, &mut call, place),
             Err(kind) => refuse(call, kind),
         }
     }
@@ -99,8 +100,9 @@ impl Pool {
         spare: Option<JobHandle<J::Output>>,
         bell: Option<&Waker>,
     ) -> Result<JobHandle<J::Output>, Rejected<J>> {
-        let accept =
-            |host: &_, call, place: RoomPlace<'_>| accept_followed(host, call, place, spare, bell);
+        let accept = |host: &_, call: &mut _, place: RoomPlace<'_>| {
+            accept_followed(host, call, place, spare, bell)
+        };
         self.try_submit_by(call, accept)
     }
 
@@ -117,13 +119,14 @@ impl Pool {
         }
     }
 
+    #[inline]
     fn try_submit_by<J: Job>(
         &self,
-        call: Call<J>,
-        accept: impl FnOnce(&Arc<Host>, Call<J>, RoomPlace<'_>) -> JobHandle<J::Output>,
+        mut call: Call<J>,
+        accept: impl FnOnce(&Arc<Host>, &mut Call<J>, RoomPlace<'_>) -> JobHandle<J::Output>,
     ) -> Result<JobHandle<J::Output>, Rejected<J>> {
         match self.admit() {
-            Ok((host, place)) => Ok(accept(host, call, place)),
+            Ok((host, place)) => Ok(accept(host, &mut call, place)),
             Err(kind @ (JobErrorKind::QueueFull | JobErrorKind::PoolClosed)) => {
                 Err(Rejected { call: Box::new(call), kind })
             }
@@ -346,11 +349,11 @@ pub struct Permit<'pool> {
 
 impl Permit<'_> {
     /// Hands a job over, as [`Pool::submit`] does, but never for want of room.
-    pub fn submit<J: Job>(self, call: Call<J>) -> JobHandle<J::Output> {
+    pub fn submit<J: Job>(self, mut call: Call<J>) -> JobHandle<J::Output> {
         if self.host.is_closed() {
             refuse(call, JobErrorKind::PoolClosed)
         } else {
-            accept(self.host, call, self.place)
+            accept(self.host, &mut call, self.place)
         }
     }
 }

@@ -37,3 +37,6 @@ pub(crate) use record::RECORD_LIMIT;
 pub(crate) use sites::Record;
 #[cfg(feature = "tracing")]
 pub(crate) use spans::{JobSpan, Pending, wanted, when_traced};
+
+/// Whether each job has a span.
+pub(crate) const HAS_SPANS: bool = cfg!(feature = "tracing");

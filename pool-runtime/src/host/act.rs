@@ -17,7 +17,9 @@ use super::news::{Around, News};
 use super::seats::{Seat, Seats, Task};
 use crate::happening::PoolEvent;
 use crate::policy::Terms;
-use crate::scheduler::{Action, Bounds, Config, Ending, Event, JobKey, Scheduler, Time, WorkerId};
+use crate::scheduler::{
+    Action, Assignment, Bounds, Config, Ending, Event, JobKey, Scheduler, Time, WorkerId,
+};
 use crate::wire::{FrameBody, Prelude};
 
 /// Scheduler and links: what is behind the host's lock.
@@ -38,15 +40,6 @@ pub(super) struct Core {
     /// Workers that were launched and are not reaped yet; threads are not waited for.
     pub(super) unreaped: usize,
     reaps: bool,
-}
-
-/// What a worker is given.
-struct Errand {
-    job: JobKey,
-    attempt: u32,
-    bounds: Option<Bounds>,
-    /// It writes its replies before it begins.
-    prompt: bool,
 }
 
 impl Core {
@@ -70,17 +63,35 @@ impl Core {
     pub(super) fn feed(&mut self, around: &Around, news: News, now: Time, after: &mut After) {
         self.now = now;
         match news {
-            News::Submit(cell) => self.submit(around, Task { cell }, after),
+            News::Submit(cell) => self.take_in(around, cell, now, after),
             News::Replies(link) => self.peek(around, &link, after),
             other => self.feed_other(around, other, after),
         }
     }
 
+    /// A job, which came at `now`, and all that follows from it.
+    #[inline]
+    pub(super) fn take_in(
+        &mut self,
+        around: &Around,
+        cell: Arc<Cell>,
+        now: Time,
+        after: &mut After,
+    ) {
+        self.now = now;
+        self.submit(around, Task { cell }, after);
+        self.see_to_others(around, after);
+    }
+
     /// After any news: of whom jobs were taken back, and who is hungry.
     #[inline]
     pub(super) fn see_to_others(&mut self, around: &Around, after: &mut After) {
-        self.peek_at_recalled(around, after);
-        self.feed_hungry(around, after);
+        if !self.recalled.is_empty() {
+            self.peek_at_recalled(around, after);
+        }
+        if !self.shares.is_empty() {
+            self.feed_hungry(around, after);
+        }
     }
 
     /// What comes now and then.
@@ -237,13 +248,16 @@ impl Core {
     }
 
     pub(super) fn act(&mut self, around: &Around, cause: &mut Cause, after: &mut After) {
-        while let Some(action) = self.scheduler.poll_action() {
+        loop {
+            // Jobs are handed out by the thousand.
+            while let Some(assignment) = self.scheduler.poll_assignment() {
+                after.permits += self.assign(around, assignment, after);
+            }
+            let Some(action) = self.scheduler.poll_action() else { return };
             match action {
                 Action::Launch { worker } => self.launch(worker, after),
-                Action::Assign { worker, job, attempt, bounded, first, prompt } => {
-                    let bounds = bounded.then(|| self.scheduler.bounds(self.now, job));
-                    let errand = Errand { job, attempt, bounds, prompt };
-                    after.permits += self.assign(around, worker, errand, first, after);
+                Action::Assign(assignment) => {
+                    after.permits += self.assign(around, assignment, after);
                 }
                 Action::Recall { worker, gently } => {
                     let event = if gently && !self.has_begun(worker) {
@@ -292,15 +306,9 @@ impl Core {
     }
 
     /// Puts a job into a worker's window. Returns how many places in the queue its leaving frees.
-    fn assign(
-        &mut self,
-        around: &Around,
-        worker: WorkerId,
-        errand: Errand,
-        is_first: bool,
-        after: &mut After,
-    ) -> usize {
-        let Errand { job, attempt, bounds, prompt } = errand;
+    fn assign(&mut self, around: &Around, assignment: Assignment, after: &mut After) -> usize {
+        let Assignment { worker, job, attempt, bounded, first: is_first, prompt } = assignment;
+        let bounds = bounded.then(|| self.scheduler.bounds(self.now, job));
         let Bounds { remaining, memory_limit } = bounds.unwrap_or_default();
         let Some(task) = self.scheduler.get(job) else { return 0 };
         let cell = &task.cell;

@@ -10,6 +10,7 @@
 mod birth;
 mod course;
 mod followed;
+mod outcome;
 mod place;
 mod slot;
 
@@ -24,16 +25,15 @@ use self::birth::Birth;
 pub(crate) use self::birth::Order;
 use self::course::Course;
 pub(crate) use self::place::{Holder, Manner, Numbered, Place, PoolNumber};
-pub(crate) use self::slot::{Arguments, Leftover, Small};
+pub(crate) use self::slot::{Arguments, Leftover};
 use self::slot::{Rare, Slot};
-use super::wakers::wake_all;
 use crate::error::{JobError, JobErrorKind, Subject};
 use crate::id::JobId;
 use crate::policy::JobOptions;
 use crate::registry::{Encoded, job_name};
 use crate::stats::Progress;
-use crate::trace::{JobSpan, when_traced};
-use crate::wire::{FrameBody, Payload};
+use crate::trace::{self, JobSpan, when_traced};
+use crate::wire::Payload;
 
 /// Where a job is in its life.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -88,7 +88,7 @@ impl Cell {
     #[inline(always)]
     pub(crate) fn plain(number: u16, arguments: &Encoded, pool: PoolNumber) -> Option<Cell> {
         // A span is something in particular.
-        if cfg!(feature = "tracing") {
+        if trace::HAS_SPANS {
             return None;
         }
         let slot = Slot::waiting_small(&arguments.bytes)?;
@@ -383,56 +383,6 @@ impl Cell {
         Poll::Pending
     }
 
-    /// Gives the job its outcome, unless it has one. Whoever calls this wakes the wakers and
-    /// drops the leftover, outside of any lock.
-    #[must_use]
-    pub(super) fn finish(&self, outcome: Outcome, wakers: &mut Vec<Waker>) -> Option<Leftover> {
-        self.finish_in(&mut self.slot(), outcome, wakers)
-    }
-
-    /// The same with an output, as it came. Into the leftovers goes what is to be dropped.
-    #[inline]
-    pub(super) fn finish_with(
-        &self,
-        output: &mut FrameBody<'_>,
-        raw: bool,
-        wakers: &mut Vec<Waker>,
-        leftovers: &mut Vec<Leftover>,
-    ) {
-        let mut slot = self.slot();
-        match output {
-            FrameBody::Lies(bytes) if slot.finish_small(bytes, raw) => self.course.end(),
-            output => {
-                let output = Output { payload: output.take(), raw };
-                leftovers.extend(self.finish_in(&mut slot, Ok(output), wakers));
-            }
-        }
-    }
-
-    #[inline(never)]
-    fn finish_in(
-        &self,
-        slot: &mut Slot,
-        outcome: Outcome,
-        wakers: &mut Vec<Waker>,
-    ) -> Option<Leftover> {
-        match slot.finish(outcome, wakers) {
-            Ok(leftover) => {
-                self.course.end();
-                leftover
-            }
-            Err(late) => Some(late),
-        }
-    }
-
-    /// Ends a job that is in no pool.
-    pub(crate) fn end(&self, kind: JobErrorKind) {
-        let mut wakers = Vec::new();
-        let leftover = self.finish(Err(self.error(kind, 0)), &mut wakers);
-        drop(leftover);
-        wake_all(&mut wakers);
-    }
-
     /// Bytes of its arguments.
     pub(crate) fn argument_len(&self) -> usize {
         self.slot().arguments().len()
@@ -440,48 +390,6 @@ impl Cell {
 
     pub(crate) fn error(&self, kind: JobErrorKind, attempts: u32) -> JobError {
         JobError::new(kind, self.subject(), attempts)
-    }
-
-    /// The output of a job that has given a few bytes, once; `None`: it has another
-    /// [outcome](Self::take_outcome). For use inside a future's `poll`.
-    #[inline]
-    pub(crate) fn poll_small(&self, cx: &mut Context<'_>) -> Poll<Option<Small>> {
-        if self.status() != JobStatus::Ended && self.waits(cx) {
-            return Poll::Pending;
-        }
-        Poll::Ready(self.slot().take_small())
-    }
-
-    /// The outcome, once.
-    pub(crate) fn take_outcome(&self) -> Option<Outcome> {
-        self.slot().take_outcome()
-    }
-
-    /// Whether the job has not ended; then it tells `cx` of its end.
-    #[inline(never)]
-    fn waits(&self, cx: &mut Context<'_>) -> bool {
-        // A waker's code runs when it is cloned or dropped: both outside of the lock.
-        let waker = cx.waker().clone();
-        let mut slot = self.slot();
-        let is_open = slot.is_open();
-        let old = if is_open { slot.set_waker(waker) } else { Some(waker) };
-        drop(slot);
-        drop(old);
-        is_open
-    }
-
-    /// Whether the job has ended; tells `cx` when it does.
-    pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let waker = cx.waker().clone();
-        let mut slot = self.slot();
-        if !slot.is_open() {
-            return Poll::Ready(());
-        }
-        let watchers = &mut slot.rare_mut().watchers;
-        if !watchers.iter().any(|other| other.will_wake(&waker)) {
-            watchers.push(waker);
-        }
-        Poll::Pending
     }
 
     /// Gives the job up, wherever it is. Does nothing in a fork child of the process that made it.
@@ -498,21 +406,6 @@ impl Cell {
                 return;
             }
         }
-    }
-
-    /// Ends a job that somebody holds outside of any queue and pool. False if it has moved on.
-    pub(super) fn end_nowhere(&self, kind: JobErrorKind) -> bool {
-        let outcome = Err(self.error(kind, 0));
-        let mut wakers = Vec::new();
-        let mut slot = self.slot();
-        if slot.rare().is_some_and(|rare| !rare.place.is_nowhere()) {
-            return false;
-        }
-        let leftover = self.finish_in(&mut slot, outcome, &mut wakers);
-        drop(slot);
-        drop(leftover);
-        wake_all(&mut wakers);
-        true
     }
 
     #[inline]

@@ -29,7 +29,7 @@ use super::after::After;
 use super::backlog::Share;
 use super::cell::{Holder, Numbered, Place, PoolNumber};
 use super::hub::Hub;
-use super::inbox::Inbox;
+use super::inbox::{Inbox, Letter, Mail};
 use super::latch::Latch;
 use super::launch::LaunchPlan;
 use super::news::{Around, News};
@@ -80,7 +80,7 @@ pub(crate) struct Host {
 struct Inner {
     core: Core,
     /// Out of the inbox, and about to be fed.
-    opened: VecDeque<News>,
+    opened: Mail,
     /// When the driver will look by itself.
     armed: Option<Time>,
     /// Who waits for the workers to be up.
@@ -96,7 +96,7 @@ impl Host {
             Host {
                 inner: Mutex::new(Inner {
                     core: Core::new(config),
-                    opened: VecDeque::new(),
+                    opened: Mail::default(),
                     armed: None,
                     ready: Vec::new(),
                 }),
@@ -458,8 +458,13 @@ impl Host {
             while !inner.opened.is_empty() {
                 let now = self.now();
                 for _ in 0..AT_A_TIME {
-                    let Some(news) = inner.opened.pop_front() else { break };
-                    self.feed(inner, news, now, after);
+                    match inner.opened.pop() {
+                        Some(Letter::Job(cell)) => {
+                            inner.core.take_in(&self.around, cell, now, after)
+                        }
+                        Some(Letter::News(news)) => self.feed(inner, news, now, after),
+                        None => break,
+                    }
                 }
             }
         }

@@ -12,16 +12,66 @@ const KEPT: usize = 4096;
 
 #[derive(Default)]
 pub(super) struct Inbox {
-    pile: Mutex<Pile>,
+    mail: Mutex<Mail>,
     /// Its length, to be seen without its lock.
     len: AtomicUsize,
 }
 
+/// News in the order in which they came. Jobs are most of them, and lie apart, a word each.
 #[derive(Default)]
-struct Pile {
-    news: VecDeque<News>,
-    /// How many of these are jobs.
-    jobs: u64,
+pub(super) struct Mail {
+    jobs: VecDeque<Arc<Cell>>,
+    /// How many jobs have left it.
+    gone: usize,
+    /// Each with the number of jobs, of all there ever were, that came before it.
+    others: VecDeque<(usize, News)>,
+}
+
+/// One of them.
+pub(super) enum Letter {
+    Job(Arc<Cell>),
+    News(News),
+}
+
+impl Mail {
+    pub(super) fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.jobs.len() + self.others.len()
+    }
+
+    fn put(&mut self, letter: Letter) {
+        match letter {
+            Letter::Job(cell) | Letter::News(News::Submit(cell)) => self.jobs.push_back(cell),
+            Letter::News(news) => {
+                self.others.push_back((self.gone.wrapping_add(self.jobs.len()), news));
+            }
+        }
+    }
+
+    /// The one that came first.
+    #[inline]
+    pub(super) fn pop(&mut self) -> Option<Letter> {
+        match self.others.front() {
+            Some(&(before, _)) if before == self.gone => {
+                self.others.pop_front().map(|(_, news)| Letter::News(news))
+            }
+            _ => {
+                let job = self.jobs.pop_front()?;
+                self.gone = self.gone.wrapping_add(1);
+                Some(Letter::Job(job))
+            }
+        }
+    }
+
+    /// An empty one keeps its room, if that is not much.
+    fn forget_much_room(&mut self) {
+        if self.jobs.capacity() > KEPT {
+            *self = Mail::default();
+        }
+    }
 }
 
 impl Inbox {
@@ -37,57 +87,105 @@ impl Inbox {
 
     /// How many jobs lie in it.
     pub(super) fn jobs(&self) -> u64 {
-        self.pile().jobs
+        self.mail().jobs.len() as u64
     }
 
     /// True if the inbox was empty: whoever put in what lies there already has seen to it that
     /// somebody comes.
     pub(super) fn put(&self, news: News) -> bool {
-        match news {
-            News::Submit(cell) => self.put_job(cell),
-            news => self.add(&mut self.pile(), news),
-        }
+        let mut mail = self.mail();
+        mail.put(Letter::News(news));
+        self.note_len(&mail) == 1
     }
 
     /// The same for a job.
-    #[inline]
     pub(super) fn put_job(&self, cell: Arc<Cell>) -> bool {
-        let mut pile = self.pile();
-        pile.jobs += 1;
-        self.add(&mut pile, News::Submit(cell))
-    }
-
-    #[inline(always)]
-    fn add(&self, pile: &mut Pile, news: News) -> bool {
-        pile.news.push_back(news);
-        self.len.store(pile.news.len(), Ordering::Release);
-        pile.news.len() == 1
+        let mut mail = self.mail();
+        mail.jobs.push_back(cell);
+        self.note_len(&mail) == 1
     }
 
     /// Moves at most `most` of them, the first ones, to the end of `to`; how many.
-    pub(super) fn take(&self, most: usize, to: &mut VecDeque<News>) -> usize {
-        let mut pile = self.pile();
-        let count = pile.news.len().min(most);
-        if count == pile.news.len() && to.is_empty() {
-            pile.jobs = 0;
-            // Both keep their room, if that is not much.
-            if to.capacity() > KEPT {
-                *to = VecDeque::new();
-            }
-            std::mem::swap(&mut pile.news, to);
+    pub(super) fn take(&self, most: usize, to: &mut Mail) -> usize {
+        let mut mail = self.mail();
+        let count = mail.len().min(most);
+        if count == mail.len() && to.is_empty() {
+            to.forget_much_room();
+            std::mem::swap(&mut *mail, to);
         } else {
-            pile.jobs -= pile.news.iter().take(count).filter(|news| is_job(news)).count() as u64;
-            to.extend(pile.news.drain(..count));
+            for _ in 0..count {
+                mail.pop().into_iter().for_each(|letter| to.put(letter));
+            }
         }
-        self.len.store(pile.news.len(), Ordering::Release);
+        self.note_len(&mail);
         count
     }
 
-    fn pile(&self) -> MutexGuard<'_, Pile> {
-        self.pile.lock().unwrap_or_else(PoisonError::into_inner)
+    #[inline]
+    fn note_len(&self, mail: &Mail) -> usize {
+        let len = mail.len();
+        self.len.store(len, Ordering::Release);
+        len
+    }
+
+    fn mail(&self) -> MutexGuard<'_, Mail> {
+        self.mail.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn is_job(news: &News) -> bool {
-    matches!(news, News::Submit(_))
+#[cfg(test)]
+mod tests {
+    use super::super::cell::{Order, Place};
+    use super::*;
+    use crate::wire::Payload;
+
+    fn job() -> Arc<Cell> {
+        let arguments = Payload::EMPTY;
+        let order = Order { number: 0, label: None, arguments, raw: false, options: None };
+        Cell::new(order, Place::Nowhere)
+    }
+
+    /// What was put in comes out in that order, however it is taken.
+    #[test]
+    fn first_come_first_served() {
+        for most in [1, 2, 3, 7, usize::MAX] {
+            let (inbox, mut opened) = (Inbox::default(), Mail::default());
+            let (mut put, mut popped, mut seed) = (Vec::new(), Vec::new(), most as u64 | 1);
+            for _ in 0..300 {
+                seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                match seed >> 60 {
+                    0..6 => {
+                        let cell = job();
+                        put.push(Some(cell.id()));
+                        let was_empty = inbox.is_empty();
+                        assert_eq!(inbox.put_job(cell), was_empty);
+                    }
+                    6..8 => {
+                        put.push(None);
+                        inbox.put(News::Close);
+                    }
+                    8 => {
+                        let cell = job();
+                        put.push(Some(cell.id()));
+                        inbox.put(News::Submit(cell));
+                    }
+                    9..12 => _ = inbox.take(most, &mut opened),
+                    _ => popped.extend(opened.pop()),
+                }
+            }
+            while !inbox.is_empty() {
+                inbox.take(most, &mut opened);
+            }
+            popped.extend(std::iter::from_fn(|| opened.pop()));
+            let popped: Vec<_> = popped
+                .into_iter()
+                .map(|letter| match letter {
+                    Letter::Job(cell) => Some(cell.id()),
+                    Letter::News(_) => None,
+                })
+                .collect();
+            assert_eq!(popped, put);
+            assert_eq!((inbox.len(), inbox.jobs()), (0, 0));
+        }
+    }
 }

@@ -145,9 +145,10 @@ impl Link {
         let flags = flags.and_if(len > crate::wire::BIG, Flags::BIG);
         let len = (PRELUDE_LEN + len) as u32;
         let header = Header { len, kind: ToWorker::Run, flags, job, seq };
+        let (header, prelude) = (header.words(), prelude.words());
         let put_head = |bytes: &mut Vec<u8>| {
-            put_words(bytes, header.words());
-            put_words(bytes, prelude.words());
+            put_words(bytes, header);
+            put_words(bytes, prelude);
         };
         match arguments {
             Arguments::Few(few) => {

@@ -6,7 +6,7 @@ use crate::error::WorkerExit;
 use crate::policy::{RetryPolicy, Terms};
 
 use super::estimate::Weight;
-use super::event::{Action, Ending, JobKey, Reply, Time, WorkerId, nanos};
+use super::event::{Action, Assignment, Ending, JobKey, Reply, Time, WorkerId, nanos};
 use super::job::{Doom, Jobs, Place, Rare};
 use super::machine::{Alarm, Mode, Scheduler};
 use super::recall::CHECK_AFTER;
@@ -132,8 +132,7 @@ impl<T> Scheduler<T> {
         let first = self.jobs[index].goes_to(slot);
         let worker = self.crew.hand(slot, index, weight);
         let prompt = weight.is_long();
-        let assign = Action::Assign { worker, job: key, attempt, bounded, first, prompt };
-        self.actions.push_back(assign);
+        self.actions.assign(Assignment { worker, job: key, attempt, bounded, first, prompt });
     }
 
     /// The first job of this window, if it has any, can run from now on.
@@ -465,7 +464,7 @@ impl<T> Scheduler<T> {
     #[inline(always)]
     fn resolve(&mut self, index: u32, attempts: u32, ending: Ending) {
         let Some(job) = self.jobs.remove(index) else { return };
-        self.actions.push_back(Action::Resolve {
+        self.actions.push(Action::Resolve {
             job: job.payload,
             ending,
             attempts: job.attempts.saturating_add(attempts),

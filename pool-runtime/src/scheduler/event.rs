@@ -157,18 +157,7 @@ pub(crate) enum Action<T> {
     Launch { worker: WorkerId },
     /// Append the job to the worker's window and send it. It stays with the scheduler, which lends it
     /// by its key until it is resolved.
-    Assign {
-        worker: WorkerId,
-        job: JobKey,
-        /// From 1.
-        attempt: u32,
-        /// Something bounds this attempt: [`Scheduler::bounds`](super::Scheduler::bounds) tells what.
-        bounded: bool,
-        /// It leaves the queue for the first time: its place is free for another.
-        first: bool,
-        /// It may take long: replies that the worker holds back are to be written before it begins.
-        prompt: bool,
-    },
+    Assign(Assignment),
     /// Take back all jobs of the window that are not claimed, and say how many stayed. `gently`: if
     /// not one is claimed, leave them all and say [`Event::NotBegun`].
     Recall { worker: WorkerId, gently: bool },
@@ -189,6 +178,21 @@ pub(crate) enum Action<T> {
         /// It was never handed to a worker: its place in the queue is free for another.
         unassigned: bool,
     },
+}
+
+/// A job that is handed out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Assignment {
+    pub(crate) worker: WorkerId,
+    pub(crate) job: JobKey,
+    /// From 1.
+    pub(crate) attempt: u32,
+    /// Something bounds this attempt: [`Scheduler::bounds`](super::Scheduler::bounds) tells what.
+    pub(crate) bounded: bool,
+    /// It leaves the queue for the first time: its place is free for another.
+    pub(crate) first: bool,
+    /// It may take long: replies that the worker holds back are to be written before it begins.
+    pub(crate) prompt: bool,
 }
 
 /// What bounds one attempt.

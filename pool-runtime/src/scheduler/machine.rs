@@ -3,7 +3,7 @@
 //! Each way in ends in [`Scheduler::conclude`]: hand out what can be handed out, then have as
 //! many workers as are wanted. No rule has to remember to do so.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,9 +11,10 @@ use crate::error::WorkerExit;
 use crate::policy::Terms;
 use crate::stats::Histogram;
 
+use super::actions::Actions;
 use super::crew::Crew;
 use super::estimate::Estimates;
-use super::event::{Action, Bounds, Ending, Event, JobKey, Readiness, Time, nanos};
+use super::event::{Action, Assignment, Bounds, Ending, Event, JobKey, Readiness, Time, nanos};
 use super::job::{Doom, Jobs, Rare};
 use super::launches::Launches;
 use super::queue::Queue;
@@ -86,7 +87,7 @@ pub(crate) struct Scheduler<T> {
     /// How long jobs waited for their first run, and how long attempts took.
     pub(super) wait: Histogram,
     pub(super) run: Histogram,
-    pub(super) actions: VecDeque<Action<T>>,
+    pub(super) actions: Actions<T>,
 }
 
 impl<T> Scheduler<T> {
@@ -117,7 +118,7 @@ impl<T> Scheduler<T> {
             jitter: config.seed,
             wait: Histogram::default(),
             run: Histogram::default(),
-            actions: VecDeque::new(),
+            actions: Actions::new(),
             config,
         };
         scheduler.conclude(now);
@@ -322,7 +323,14 @@ impl<T> Scheduler<T> {
     /// The next thing to do, in the order in which it has to be done.
     #[must_use]
     pub(crate) fn poll_action(&mut self) -> Option<Action<T>> {
-        self.actions.pop_front()
+        self.actions.pop()
+    }
+
+    /// The same if that is to hand out a job.
+    #[must_use]
+    #[inline]
+    pub(crate) fn poll_assignment(&mut self) -> Option<Assignment> {
+        self.actions.pop_assignment()
     }
 
     /// When to call [`handle_timeout`](Self::handle_timeout), as of now; `None`: nothing waits

@@ -43,6 +43,7 @@
 //! - Jobs that end without ever having run, because the pool shuts down, are resolved in the
 //!   order in which they were submitted, whether they were handed ahead or not.
 
+mod actions;
 mod course;
 mod crew;
 mod early;
@@ -65,5 +66,7 @@ mod times;
 mod window;
 mod worker;
 
-pub(crate) use event::{Action, Bounds, Ending, Event, JobKey, Readiness, Reply, Time, WorkerId};
+pub(crate) use event::{
+    Action, Assignment, Bounds, Ending, Event, JobKey, Readiness, Reply, Time, WorkerId,
+};
 pub(crate) use machine::{Config, Scheduler};

@@ -97,7 +97,7 @@ impl<T> Scheduler<T> {
         if std::mem::replace(&mut worker.recalling, true) {
             return;
         }
-        self.actions.push_back(Action::Recall { worker: self.crew.id(slot), gently });
+        self.actions.push(Action::Recall { worker: self.crew.id(slot), gently });
         // The hands answer before anything else; this is for hands that forget to.
         if self.crew[slot].stage != Stage::Starting {
             self.crew.set_timer(slot, Some(now + PATIENCE));
@@ -216,7 +216,7 @@ impl<T> Scheduler<T> {
         } else if alone && !asked {
             self.crew[slot].asked = true;
             self.wait_for_head(slot, now + grace);
-            self.actions.push_back(Action::Ask { worker: self.crew.id(slot) });
+            self.actions.push(Action::Ask { worker: self.crew.id(slot) });
         } else {
             // Whoever asked first, the wait goes on and does not begin anew.
             let until = self.crew[slot].until.unwrap_or(now + PATIENCE);

@@ -84,7 +84,7 @@ impl<T> Scheduler<T> {
         worker.over_memory = false;
         self.crew.set_timer(slot, Some(now + self.config.start_timeout));
         self.crew.settle(slot, now);
-        self.actions.push_back(Action::Launch { worker: self.crew.id(slot) });
+        self.actions.push(Action::Launch { worker: self.crew.id(slot) });
     }
 
     pub(super) fn started(&mut self, now: Time, slot: u32) {
@@ -109,7 +109,7 @@ impl<T> Scheduler<T> {
         worker.recalling = false;
         self.crew.set_timer(slot, Some(now + PATIENCE));
         self.crew.settle(slot, now);
-        self.actions.push_back(Action::Stop { worker: self.crew.id(slot) });
+        self.actions.push(Action::Stop { worker: self.crew.id(slot) });
     }
 
     pub(super) fn kill(&mut self, now: Time, slot: u32) {
@@ -128,7 +128,7 @@ impl<T> Scheduler<T> {
         worker.forget_head();
         self.crew.set_timer(slot, Some(now + PATIENCE));
         self.crew.settle(slot, now);
-        self.actions.push_back(Action::Kill { worker: self.crew.id(slot) });
+        self.actions.push(Action::Kill { worker: self.crew.id(slot) });
         if !self.config.killable && !self.crew[slot].window.is_empty() {
             self.let_run_on(now, slot);
             self.abandon(now, slot);

@@ -37,7 +37,7 @@ pub(crate) use payload::{Payload, word};
 pub(crate) use reader::{Frame, FrameBody, FrameReader, Source};
 
 /// Raised whenever a frame changes its shape.
-pub(crate) const PROTOCOL_VERSION: u32 = 2;
+pub(crate) const PROTOCOL_VERSION: u32 = 1;
 
 /// Bodies beyond this are claimed before they are read, and moved without a copy.
 pub(crate) const BIG: usize = 32 * 1024;

@@ -21,8 +21,8 @@ impl World {
     pub(super) fn check_waits(&mut self, number: usize) -> Result<(), Violation> {
         self.count("submitted behind others that nobody takes");
         self.scheduler.conclude(self.now);
-        let is_handed_out = |action: &Action<u64>| matches!(action, Action::Assign { .. });
-        let moved = self.scheduler.actions.iter().any(is_handed_out);
+        let is_handed_out = |action: &Action<u64>| matches!(action, Action::Assign(_));
+        let moved = self.scheduler.actions.list().iter().any(is_handed_out);
         ensure!(!moved, "job {number} was to wait, and something is handed out");
         let waits = self.scheduler.jobs.find(self.jobs[number].key);
         ensure!(waits.is_some(), "job {number} was to wait, and has ended");

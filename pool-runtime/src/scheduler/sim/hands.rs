@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use crate::error::WorkerExit;
 
-use super::super::event::{Action, Bounds, Ending, Event, Reply, WorkerId, nanos};
+use super::super::event::{Action, Assignment, Bounds, Ending, Event, Reply, WorkerId, nanos};
 use super::model::{Life, Process, Silent};
 use super::mutants::Mutant;
 use super::world::World;
@@ -130,13 +130,14 @@ impl World {
     /// Checks what depends on the moment of the decision, as long as nothing else has happened.
     pub(super) fn look_at_new_actions(&mut self) -> Result<(), Violation> {
         let old = std::mem::replace(&mut self.told, self.scheduler.actions.len());
-        for (n, action) in self.scheduler.actions.range(old.min(self.told)..).enumerate() {
+        let actions = self.scheduler.actions.list();
+        for (n, action) in actions[old.min(self.told)..].iter().enumerate() {
             match action {
                 // Who has the reply takes that for granted.
                 Action::Resolve { job, ending: Ending::Replied, .. } => {
                     ensure!(n == 0, "something comes before the end of job {job} by its reply");
                 }
-                Action::Assign { job, .. } => {
+                Action::Assign(Assignment { job, .. }) => {
                     let number = self.scheduler.get(*job).ok_or("hands out what has ended")?;
                     self.check_nobody_was_passed_over(*number as usize)?;
                 }
@@ -161,7 +162,7 @@ impl World {
                 self.processes.push(process);
                 Ok(())
             }
-            Action::Assign { worker, job, attempt, bounded, first, prompt } => {
+            Action::Assign(Assignment { worker, job, attempt, bounded, first, prompt }) => {
                 self.count("action Assign");
                 let bounds = bounded.then(|| self.scheduler.bounds(self.now, job));
                 let Bounds { remaining, memory_limit } = bounds.unwrap_or_default();

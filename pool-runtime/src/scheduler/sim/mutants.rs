@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use crate::policy::{Priority, RetryPolicy, Terms};
 
-use super::super::event::{Action, Ending, Event, Time};
+use super::super::event::{Action, Assignment, Ending, Event, Time};
 use super::super::job::{Doom, Place};
 use super::super::machine::{Alarm, Config};
 use super::super::worker::Stage;
@@ -317,7 +317,7 @@ impl World {
         let actions = &mut self.scheduler.actions;
         let is_reply = matches!(event, Event::Replied { .. });
         if self.mutant == Some(Mutant::ResolvesLast) && is_reply && actions.len() > 1 {
-            actions.rotate_left(1);
+            actions.pop().into_iter().for_each(|action| actions.push(action));
         }
         let (Some(mutant), Event::Recalled { worker, .. }) = (self.mutant, event) else { return };
         let (scheduler, slot) = (&mut self.scheduler, worker.slot);
@@ -393,10 +393,10 @@ impl World {
         let Some(mutant) = self.mutant else { return false };
         let now = self.now;
         match (action, mutant) {
-            (Action::Assign { first, .. }, Mutant::FreesAPermitTwice) => *first = true,
-            (Action::Assign { prompt, .. }, Mutant::NeverHurries) => *prompt = false,
-            (Action::Assign { prompt, .. }, Mutant::AlwaysHurries) => *prompt = true,
-            (Action::Assign { worker, job, .. }, Mutant::HandsOutBehindTheLimited) => {
+            (Action::Assign(Assignment { first, .. }), Mutant::FreesAPermitTwice) => *first = true,
+            (Action::Assign(Assignment { prompt, .. }), Mutant::NeverHurries) => *prompt = false,
+            (Action::Assign(Assignment { prompt, .. }), Mutant::AlwaysHurries) => *prompt = true,
+            (Action::Assign(Assignment { worker, job, .. }), Mutant::HandsOutBehindTheLimited) => {
                 let Some(number) = self.scheduler.get(*job) else { return false };
                 let kind = self.jobs[*number as usize].kind;
                 let scheduler = &mut self.scheduler;
@@ -408,7 +408,7 @@ impl World {
                 self.scheduler.crew[worker.slot].connected = true;
                 self.scheduler.crew.settle(worker.slot, now);
             }
-            (Action::Assign { worker, .. }, Mutant::BeginsWhatOnlyLiesThere) => {
+            (Action::Assign(Assignment { worker, .. }), Mutant::BeginsWhatOnlyLiesThere) => {
                 self.scheduler.head_began(now, worker.slot);
             }
             (Action::Recall { worker, .. }, Mutant::LetsThemWaitForTheUnborn) => {

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use crate::policy::Terms;
 
-use super::super::event::{Action, Event, Reply, Time, WorkerId};
+use super::super::event::{Action, Assignment, Event, Reply, Time, WorkerId};
 use super::super::machine::{Config, Scheduler};
 
 const LATE: Duration = Duration::from_millis(1);
@@ -106,7 +106,7 @@ impl Race<'_> {
                     has_core: false,
                     turn: Duration::ZERO,
                 }),
-                Action::Assign { worker, job, prompt, .. } => {
+                Action::Assign(Assignment { worker, job, prompt, .. }) => {
                     self.assigned += 1;
                     let at = self.find(worker);
                     let waits = self.runners[at].has_work();
