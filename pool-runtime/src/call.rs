@@ -135,6 +135,11 @@ impl<J: Job> Call<J> {
         self.parts.options.get_or_insert_default()
     }
 
+    /// Leaves a call of nothing.
+    pub(crate) fn take(&mut self) -> Self {
+        Call { parts: std::mem::take(&mut self.parts), job: PhantomData }
+    }
+
     pub(crate) fn into_parts(self) -> CallParts {
         self.parts
     }

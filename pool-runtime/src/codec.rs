@@ -90,7 +90,13 @@ impl<'de> Visitor<'de> for NothingLeft {
 pub struct Arguments {
     encoded: Encoded,
     total: u16,
-    failed: Option<Box<String>>,
+    failed: Option<Box<Failed>>,
+}
+
+/// Why some could not be encoded.
+#[derive(Debug)]
+struct Failed {
+    text: String,
 }
 
 impl Arguments {
@@ -112,7 +118,7 @@ impl Arguments {
     pub(crate) fn of_tuple<A: Serialize + ?Sized>(arguments: &A) -> Self {
         let (encoded, failed) = match encode_tuple(arguments) {
             Ok(encoded) => (encoded, None),
-            Err(text) => (Encoded::default(), Some(Box::new(text))),
+            Err(text) => (Encoded::default(), Some(Box::new(Failed { text }))),
         };
         Arguments { encoded, total: 0, failed }
     }
@@ -127,7 +133,7 @@ impl Arguments {
     pub(crate) fn finish(self) -> Result<Encoded, String> {
         match self.failed {
             None => Ok(self.encoded),
-            Some(text) => Err(*text),
+            Some(failed) => Err(failed.text),
         }
     }
 
@@ -141,7 +147,8 @@ impl Arguments {
             return;
         }
         if let Err(error) = rmp_serde::encode::write_named(&mut self.encoded.bytes, value) {
-            self.failed = Some(Box::new(format!("on the host, parameter `{name}`: {error}")));
+            let text = format!("on the host, parameter `{name}`: {error}");
+            self.failed = Some(Box::new(Failed { text }));
         }
     }
 }

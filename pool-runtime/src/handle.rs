@@ -69,27 +69,18 @@ impl<T> JobHandle<T> {
         JobHandle { claim: Claim::To(cell, J::decode) }
     }
 
-    /// Of one of many jobs: see [`Cell::followed`]. In the place of an old one of the same kind
-    /// that has given its outcome, if there is one.
-    pub(crate) fn followed<J: Job<Output = T>>(
-        old: Option<Self>,
-        new: Cell,
-        bell: Option<&Waker>,
-    ) -> Self {
-        match old {
-            Some(mut handle) => {
-                match &mut handle.claim {
-                    Claim::To(cell, decode) => {
-                        Cell::renew(cell, new, bell);
-                        *decode = J::decode;
-                    }
-                    claim @ Claim::Unknown(_) => {
-                        *claim = Claim::To(Cell::followed(new, bell), J::decode);
-                    }
-                }
-                handle
+    /// Its cell, to be renewed for a job of this kind: see [`Cell::renew`].
+    #[inline]
+    pub(crate) fn claim_for<J: Job<Output = T>>(&mut self) -> &mut Arc<Cell> {
+        if let Claim::Unknown(unknown) = &self.claim {
+            self.claim = Claim::To(unknown.0.clone(), J::decode);
+        }
+        match &mut self.claim {
+            Claim::To(cell, decode) => {
+                *decode = J::decode;
+                cell
             }
-            None => Self::new::<J>(Cell::followed(new, bell)),
+            Claim::Unknown(unknown) => &mut unknown.0,
         }
     }
 

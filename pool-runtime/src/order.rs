@@ -96,7 +96,7 @@ fn take_in(
 ) -> Result<Arc<Cell>, Box<Refused>> {
     let cell = match plain(host, parts) {
         Some(cell) => Arc::new(cell),
-        None => Cell::new(order_for(host, std::mem::take(parts))?, host.place()),
+        None => Arc::new(waiting(host, parts)?),
     };
     place.keep();
     host.submit(cell.clone());
@@ -119,6 +119,7 @@ fn plain(host: &Host, parts: &CallParts) -> Option<Cell> {
 
 /// The same for one of many, whose maker looks for their replies. `spare` is the handle of an earlier
 /// one, and `bell` is rung when it ends.
+#[inline]
 pub(crate) fn accept_followed<J: Job>(
     host: &Arc<Host>,
     call: &mut Call<J>,
@@ -126,16 +127,49 @@ pub(crate) fn accept_followed<J: Job>(
     spare: Option<JobHandle<J::Output>>,
     bell: Option<&Waker>,
 ) -> JobHandle<J::Output> {
-    let handle = match plain(host, call.parts()) {
-        Some(cell) => JobHandle::followed::<J>(spare, cell, bell),
-        None => match order_for(host, std::mem::take(call.parts())) {
-            Ok(order) => JobHandle::followed::<J>(spare, Cell::waiting(order, host.place()), bell),
-            Err(refused) => return refused.handle::<J>(),
-        },
+    let handle = match spare {
+        Some(mut handle) => {
+            let renewed = renew(host, call.parts(), place, handle.claim_for::<J>(), bell);
+            renewed.map(|()| handle)
+        }
+        None => follow(host, call.parts(), place, bell).map(JobHandle::new::<J>),
+    };
+    handle.unwrap_or_else(|refused| refused.handle::<J>())
+}
+
+fn follow(
+    host: &Arc<Host>,
+    parts: &mut CallParts,
+    place: RoomPlace<'_>,
+    bell: Option<&Waker>,
+) -> Result<Arc<Cell>, Box<Refused>> {
+    let cell = match plain(host, parts) {
+        Some(cell) => Cell::followed(cell, bell),
+        None => Cell::followed(waiting(host, parts)?, bell),
     };
     place.keep();
-    host.submit_behind(handle.cell().clone());
-    handle
+    host.submit_behind(cell.clone());
+    Ok(cell)
+}
+
+fn renew(
+    host: &Arc<Host>,
+    parts: &mut CallParts,
+    place: RoomPlace<'_>,
+    old: &mut Arc<Cell>,
+    bell: Option<&Waker>,
+) -> Result<(), Box<Refused>> {
+    match plain(host, parts) {
+        Some(cell) => Cell::renew(old, cell, bell),
+        None => Cell::renew(old, waiting(host, parts)?, bell),
+    }
+    place.keep();
+    host.submit_behind(old.clone());
+    Ok(())
+}
+
+fn waiting(host: &Host, parts: &mut CallParts) -> Result<Cell, Box<Refused>> {
+    Ok(Cell::waiting(order_for(host, std::mem::take(parts))?, host.place()))
 }
 
 fn order_for(host: &Host, parts: CallParts) -> Result<Order, Box<Refused>> {

@@ -88,22 +88,31 @@ impl Pool {
     /// # Errors
     ///
     /// [`Rejected`], which has the call.
-    pub fn try_submit<J: Job>(&self, call: Call<J>) -> Result<JobHandle<J::Output>, Rejected<J>> {
-        self.try_submit_by(call, accept)
+    pub fn try_submit<J: Job>(
+        &self,
+        mut call: Call<J>,
+    ) -> Result<JobHandle<J::Output>, Rejected<J>> {
+        match self.admit() {
+            Ok((host, place)) => Ok(accept(host, &mut call, place)),
+            Err(kind @ (JobErrorKind::QueueFull | JobErrorKind::PoolClosed)) => {
+                Err(Rejected { call: Box::new(call), kind })
+            }
+            Err(kind) => Ok(refuse(call, kind)),
+        }
     }
 
     /// The same for one of many, which enters the pool together with others at
-    /// [`submit_rest`](Self::submit_rest): see [`accept_followed`].
+    /// [`submit_rest`](Self::submit_rest): see [`accept_followed`]. The call is where it was if it was
+    /// not taken.
+    #[inline]
     pub(crate) fn try_submit_behind<J: Job>(
         &self,
-        call: Call<J>,
+        call: &mut Call<J>,
         spare: Option<JobHandle<J::Output>>,
         bell: Option<&Waker>,
-    ) -> Result<JobHandle<J::Output>, Rejected<J>> {
-        let accept = |host: &_, call: &mut _, place: RoomPlace<'_>| {
-            accept_followed(host, call, place, spare, bell)
-        };
-        self.try_submit_by(call, accept)
+    ) -> Result<JobHandle<J::Output>, JobErrorKind> {
+        let (host, place) = self.admit()?;
+        Ok(accept_followed(host, call, place, spare, bell))
     }
 
     pub(crate) fn submit_rest(&self) {
@@ -116,21 +125,6 @@ impl Pool {
     pub(crate) fn look_for_replies(&self, is_found: impl Fn() -> bool) {
         if let Some(host) = self.host() {
             host.look_for_replies(is_found);
-        }
-    }
-
-    #[inline]
-    fn try_submit_by<J: Job>(
-        &self,
-        mut call: Call<J>,
-        accept: impl FnOnce(&Arc<Host>, &mut Call<J>, RoomPlace<'_>) -> JobHandle<J::Output>,
-    ) -> Result<JobHandle<J::Output>, Rejected<J>> {
-        match self.admit() {
-            Ok((host, place)) => Ok(accept(host, &mut call, place)),
-            Err(kind @ (JobErrorKind::QueueFull | JobErrorKind::PoolClosed)) => {
-                Err(Rejected { call: Box::new(call), kind })
-            }
-            Err(kind) => Ok(refuse(call, kind)),
         }
     }
 

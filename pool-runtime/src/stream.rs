@@ -250,45 +250,52 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
 
     /// Submits one more call. False if there is none, or no room for it: `cx` is told of room.
     fn pull(&mut self, cx: &mut Context<'_>) -> bool {
-        let Some(mut call) = self.late.take().or_else(|| self.pull_call(cx)) else {
+        if let Some(call) = &mut self.late.take() {
+            return self.hand_in(call, cx);
+        }
+        if !self.may_pull(cx) {
             return false;
-        };
+        }
+        self.is_pulling = true;
+        let mut call = self.calls.as_mut().and_then(Iterator::next);
+        self.is_pulling = false;
+        match &mut call {
+            Some(call) => self.hand_in(call, cx),
+            None => {
+                self.calls = None;
+                false
+            }
+        }
+    }
+
+    /// From where the call lies: it is not small, and moved only if there is no room for it.
+    #[inline]
+    fn hand_in(&mut self, call: &mut Call<J>, cx: &mut Context<'_>) -> bool {
         let handle = loop {
             let spare = self.ahead.take_spare();
             match self.pool.try_submit_behind(call, spare, self.ahead.bell()) {
                 Ok(handle) => break handle,
-                Err(rejected) if *rejected.kind() == JobErrorKind::QueueFull => {
-                    call = rejected.into_call();
+                Err(JobErrorKind::QueueFull) => {
                     if self.watch.poll(&self.pool, cx).is_pending() {
-                        self.late = Some(call);
+                        self.late = Some(call.take());
                         return false;
                     }
                 }
                 // It was pulled, so it has its result.
-                Err(rejected) => break self.pool.submit(rejected.into_call()).cancel_on_drop(),
+                Err(_) => break self.pool.submit(call.take()).cancel_on_drop(),
             }
         };
         self.ahead.push(handle);
         true
     }
 
-    /// The iterator's next call, if there is room for it. No place is taken before: the iterator
-    /// may be slow, and may use the pool itself.
-    fn pull_call(&mut self, cx: &mut Context<'_>) -> Option<Call<J>> {
+    /// Whether there is room for the iterator's next call, if it has one. No place is taken before: the
+    /// iterator may be slow, and may use the pool itself.
+    fn may_pull(&mut self, cx: &mut Context<'_>) -> bool {
         if self.is_pulling || self.pool.is_closed() {
             self.calls = None;
         }
-        let calls = self.calls.as_mut()?;
-        if self.watch.poll(&self.pool, cx).is_pending() {
-            return None;
-        }
-        self.is_pulling = true;
-        let call = calls.next();
-        self.is_pulling = false;
-        if call.is_none() {
-            self.calls = None;
-        }
-        call
+        self.calls.is_some() && self.watch.poll(&self.pool, cx).is_ready()
     }
 
     /// How many calls are still to come, as far as that is known.
@@ -309,10 +316,12 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     /// Whether to pull calls before a result is given: several at a time, where there are enough in
     /// flight that nobody waits for them meanwhile.
     fn wants_calls(&mut self, has_ended: bool) -> bool {
+        if self.calls.is_none() && self.late.is_none() {
+            return false;
+        }
         let (ahead, least) = (self.ahead.len(), self.max_in_flight / 2);
         let enough = self.pool.workers().saturating_mul(ENOUGH_PER_WORKER);
-        (self.calls.is_some() || self.late.is_some())
-            && ahead < self.max_in_flight
+        ahead < self.max_in_flight
             && (ahead <= least || least < enough || !has_ended || self.was_pulled_long_ago())
     }
 

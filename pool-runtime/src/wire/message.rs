@@ -160,11 +160,15 @@ fn put_tagged(bytes: &mut Vec<u8>, tag: u8, text: &str) {
     put_text(bytes, text);
 }
 
-/// Appends words, each stored at once: what is put together on the stack and then moved as a whole
-/// has to be waited for.
-#[inline]
+/// Appends words, two at a time and straight from registers: what is put together on the stack and
+/// then moved as a whole has to be waited for.
+#[inline(always)]
 pub(crate) fn put_words<const N: usize>(bytes: &mut Vec<u8>, words: [u64; N]) {
-    words.into_iter().for_each(|word| bytes.extend_from_slice(&word.to_le_bytes()));
+    const { assert!(N % 2 == 0) };
+    for two in words.chunks_exact(2) {
+        let both = u128::from(two[0]) | u128::from(two[1]) << 64;
+        bytes.extend_from_slice(&both.to_le_bytes());
+    }
 }
 
 fn put_text(bytes: &mut Vec<u8>, text: &str) {

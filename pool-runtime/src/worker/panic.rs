@@ -83,20 +83,20 @@ pub(super) fn catch<T>(job: impl FnOnce() -> T) -> Result<T, PanicReport> {
     let is_inner = IN_JOB.replace(true);
     // Around a job there are none.
     let outer = is_inner.then(|| NOTED.take());
-    // By a pointer: what is caught is moved about, and so is what it gives.
+    // By a pointer: what runs there is moved about first, and so is what it gives.
     let (mut job, mut done) = (Some(job), None);
     let mut run = || done = job.take().map(|job| job());
     let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(&mut run));
     IN_JOB.set(is_inner);
-    match (caught, done) {
-        (Ok(()), Some(done)) => {
-            if is_inner || HAS_NOTED.get() {
-                restore_notes(outer);
-            }
-            Ok(done)
-        }
-        (Ok(()), None) => Err(report(Box::new("it did not run"), restore_notes(outer))),
-        (Err(payload), _) => Err(report(payload, restore_notes(outer))),
+    if let Err(payload) = caught {
+        return Err(report(payload, restore_notes(outer)));
+    }
+    if is_inner || HAS_NOTED.get() {
+        restore_notes(outer);
+    }
+    match done {
+        Some(done) => Ok(done),
+        None => Err(PanicReport::default()),
     }
 }
 

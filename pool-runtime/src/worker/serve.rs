@@ -233,7 +233,8 @@ impl Worker {
             let (runtime, states) = (&self.runtime, &self.states);
             let raw = header.flags.has(Flags::RAW);
             let mut scene = Scene { job, arguments: body, raw, running, runtime, states };
-            panic::catch(|| given = (job.run)(&mut scene, &mut output))
+            let mut run = || given = (job.run)(&mut scene, &mut output);
+            panic::catch(&mut run)
         };
         // A line without its end would be lost if this process is killed later on. A thread is not
         // killed, and somebody else in the program may hold stdout until this very job has ended.

@@ -11,21 +11,23 @@ use super::{CANCEL_ON_DROP, Cell};
 impl Cell {
     /// One of many jobs, whose maker looks for their replies, and gives them up with their handles.
     /// `bell` is rung when it ends.
+    #[inline(always)]
     pub(crate) fn followed(new: Cell, bell: Option<&Waker>) -> Arc<Cell> {
-        Arc::new(new.to_be_followed(bell, None))
+        Arc::new(new.with_follower(bell, None))
     }
 
     /// Puts such a job in the place of one that has ended, with its bell; unless somebody else
     /// still has that one.
+    #[inline(always)]
     pub(crate) fn renew(old: &mut Arc<Cell>, new: Cell, bell: Option<&Waker>) {
         match Arc::get_mut(old) {
-            Some(cell) => *cell = new.to_be_followed(bell, Some(cell.slot_mut())),
+            Some(cell) => *cell = new.with_follower(bell, Some(cell.slot_mut())),
             None => *old = Self::followed(new, bell),
         }
     }
 
-    #[inline]
-    fn to_be_followed(mut self, bell: Option<&Waker>, old: Option<&mut Slot>) -> Cell {
+    #[inline(always)]
+    fn with_follower(mut self, bell: Option<&Waker>, old: Option<&mut Slot>) -> Cell {
         self.birth.set(Birth::FOLLOWED);
         *self.flags.get_mut() |= CANCEL_ON_DROP;
         if let Some(bell) = bell {
