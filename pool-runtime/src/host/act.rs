@@ -409,11 +409,16 @@ impl Core {
         let event = || PoolEvent::JobEnded { id, outcome: Ok(()) };
         around.hub.publish(&mut after.wakers, event);
         self.ledger.job_ended(Count::Succeeded, None);
-        task.cell.finish_with(output, raw, &mut after.wakers, &mut after.leftovers);
+        let (wakers, leftovers) = (&mut after.wakers, &mut after.leftovers);
+        let is_bare = task.cell.finish_with(output, raw, wakers, leftovers);
         if let Some(share) = Share::take_from(&task.cell) {
             share.ended(Some(Count::Succeeded), &mut after.wakers);
         }
-        after.tasks.push(task);
+        // Most are, and let go at once: whoever awaits the job has the cell at hand in a moment, and it
+        // would have to be fetched back.
+        if !is_bare {
+            after.tasks.push(task);
+        }
     }
 
     pub(super) fn settle(

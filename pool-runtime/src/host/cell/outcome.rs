@@ -20,7 +20,9 @@ impl Cell {
         self.finish_in(&mut self.slot(), outcome, wakers)
     }
 
-    /// The same with an output, as it came. Into the leftovers goes what is to be dropped.
+    /// The same with an output, as it came. Into the leftovers goes what is to be dropped. True if the
+    /// cell has nothing of anybody else's, and never will: it may be dropped anywhere.
+    #[must_use]
     #[inline]
     pub(in crate::host) fn finish_with(
         &self,
@@ -28,13 +30,17 @@ impl Cell {
         raw: bool,
         wakers: &mut Vec<Waker>,
         leftovers: &mut Vec<Leftover>,
-    ) {
+    ) -> bool {
         let mut slot = self.slot();
         match output {
-            FrameBody::Lies(bytes) if slot.finish_small(bytes, raw) => self.course.end(),
+            FrameBody::Lies(bytes) if slot.finish_small(bytes, raw) => {
+                self.course.end();
+                true
+            }
             output => {
                 let output = Output { payload: output.take(), raw };
                 leftovers.extend(self.finish_in(&mut slot, Ok(output), wakers));
+                false
             }
         }
     }
