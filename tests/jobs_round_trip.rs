@@ -529,3 +529,39 @@ fn a_job_stays_a_function() {
     let call = call!(jobs::echo, 1).label("a label");
     assert!(format!("{call:?}").contains("a label"));
 }
+
+/// What a user's own trait gives to every type is none of a job's business.
+mod beside_other_traits {
+    use super::*;
+
+    #[expect(dead_code, reason = "nobody calls them, which is the point")]
+    trait Commands {
+        fn arguments(&self) -> &[u8];
+        fn take_raw(&self) -> Option<Vec<u8>>;
+        fn context(&self) {}
+        fn close(&self) {}
+    }
+
+    impl<T: ?Sized> Commands for T {
+        fn arguments(&self) -> &[u8] {
+            &[0x92, 40, 2]
+        }
+
+        fn take_raw(&self) -> Option<Vec<u8>> {
+            Some(vec![40, 2])
+        }
+    }
+
+    #[pool_job]
+    fn add(ctx: &JobContext, a: u32, b: u32) -> u32 {
+        a + b + ctx.attempt()
+    }
+
+    #[pool::test]
+    fn methods_for_every_type_are_not_taken_for_ours() {
+        isolated(|| {
+            let pool = Pool::new(1).unwrap();
+            assert_eq!(pool.submit(call!(add, 1, 2)).wait().unwrap(), 4);
+        });
+    }
+}

@@ -212,9 +212,13 @@ fn run(job: &JobFn, output: &Type, private: &TokenStream) -> TokenStream {
             #encoded: &mut #private::Encoded,
         ) -> ::core::result::Result<(), #private::Fault> {
             use #private::AnyKind as _;
-            let #raw = #stage.take_raw();
-            let #mutable #parameters =
-                #private::Parameters::open(#raw, #stage.arguments(), #total)?;
+            // By their path: the user's own traits may have methods of these names, for any type.
+            let #raw = #private::Stage::take_raw(&mut *#stage);
+            let #mutable #parameters = #private::Parameters::open(
+                #raw,
+                #private::Stage::arguments(&*#stage),
+                #total
+            )?;
             #(#takes)*
             #parameters.close()?;
             #(#states)*

@@ -230,7 +230,7 @@ impl<J: Job> fmt::Debug for Call<J> {
         let CallParts { arguments, options, label, .. } = &self.parts;
         f.debug_struct("Call")
             .field("job", &self.name())
-            .field("payload", &arguments.len())
+            .field("payload", &arguments.size())
             .field("options", options)
             .field("label", label)
             .finish_non_exhaustive()

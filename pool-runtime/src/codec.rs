@@ -137,9 +137,12 @@ impl Arguments {
         }
     }
 
-    /// Bytes of the payload.
-    pub(crate) fn len(&self) -> usize {
-        self.encoded.bytes.len()
+    /// Bytes of the payload, or why there is none.
+    pub(crate) fn size(&self) -> Result<usize, &str> {
+        match &self.failed {
+            None => Ok(self.encoded.bytes.len()),
+            Some(failed) => Err(&failed.text),
+        }
     }
 
     fn push<T: Serialize + ?Sized>(&mut self, name: &str, value: &T) {

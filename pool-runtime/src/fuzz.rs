@@ -6,11 +6,12 @@
 use std::collections::VecDeque;
 use std::io;
 
-use crate::host::link::{Answer, Said};
+use crate::host::link::Answer;
 use crate::host::seats::take_due;
 use crate::wire::frame::Kind;
 use crate::wire::{
-    Flags, Frame, FrameReader, HEADER_LEN, Header, Hello, Source, ToHost, ToWorker, WireFault,
+    Flags, Frame, FrameReader, HEADER_LEN, Header, Hello, PRELUDE_LEN, Source, ToHost, ToWorker,
+    WireFault,
 };
 
 /// Bytes that come in pieces of these sizes, over and over.
@@ -44,13 +45,25 @@ impl Source for Pieces<'_> {
 /// Header and body of every frame, and what was wrong with the one after the last.
 type Frames<K> = (Vec<(Header<K>, Vec<u8>)>, Option<WireFault>);
 
-fn all_frames<K: Kind>(limit: u64, mut source: Pieces<'_>) -> Frames<K> {
+/// `in_place`: those that lie there as a whole are taken without being put together.
+fn all_frames<K: Kind>(limit: u64, mut source: Pieces<'_>, in_place: bool) -> Frames<K> {
     let mut reader = FrameReader::<K>::new(limit);
     let mut frames = Vec::new();
     loop {
+        let prelude =
+            |header: &Header<K>| if header.flags.has(Flags::CTX) { PRELUDE_LEN } else { 0 };
+        let is_fine = |header: &Header<K>| in_place && header.len as usize >= prelude(header);
+        if let Some((mut header, body)) = reader.next_in_place(is_fine) {
+            let body = &body[prelude(&header)..];
+            header.len = body.len() as u32;
+            frames.push((header, body.to_vec()));
+            continue;
+        }
+        let (has_frames, kind) = (reader.has_frames(), reader.next_kind());
         match reader.next(|_| Ok(())) {
-            Ok(Some(Frame { header, body, .. })) => {
-                let body = body.into_payload().into_vec();
+            Ok(Some(Frame { header, mut body, .. })) => {
+                assert!(has_frames && kind == Some(header.kind), "a frame out of nothing");
+                let body = body.take().into_vec();
                 assert!(body.len() as u64 <= limit, "a body beyond the limit");
                 assert_eq!(body.len(), header.len as usize);
                 frames.push((header, body));
@@ -68,9 +81,11 @@ fn all_frames<K: Kind>(limit: u64, mut source: Pieces<'_>) -> Frames<K> {
 
 /// However a stream is cut, the same frames come out of it.
 fn frames_are_whole<K: Kind>(limit: u64, bytes: &[u8], sizes: &[u8]) -> Frames<K> {
-    let at_once = all_frames::<K>(limit, Pieces::new(bytes, &[]));
-    let in_pieces = all_frames::<K>(limit, Pieces::new(bytes, sizes));
-    assert_eq!(at_once, in_pieces, "the cuts make a difference");
+    let at_once = all_frames::<K>(limit, Pieces::new(bytes, &[]), false);
+    for in_place in [false, true] {
+        let in_pieces = all_frames::<K>(limit, Pieces::new(bytes, sizes), in_place);
+        assert_eq!(at_once, in_pieces, "the cuts make a difference");
+    }
     at_once
 }
 
@@ -135,7 +150,8 @@ impl<'a> Booking<'a> {
             _ => {
                 let (kind, flags, len) = (self.byte()?, self.byte()?, self.byte()?);
                 let due = self.window.front().map_or(self.sent, |(due, _)| *due);
-                let seq = due.wrapping_add_signed(i64::from(self.byte()?.cast_signed()) / 64);
+                let seq =
+                    due.wrapping_add_signed(i64::from(i8::from_le_bytes([self.byte()?])) / 64);
                 let kind = ToHost::from_byte(kind % 10).unwrap_or(ToHost::Done);
                 let raw = flags & 1 == 1 && kind == ToHost::Done;
                 let flags = Flags::NONE.and_if(raw, Flags::RAW);

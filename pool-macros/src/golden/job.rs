@@ -57,10 +57,10 @@ const _: () = {
         __pool_encoded: &mut ::pool::__private::Encoded,
     ) -> ::core::result::Result<(), ::pool::__private::Fault> {
         use ::pool::__private::AnyKind as _;
-        let __pool_raw = __pool_stage.take_raw();
+        let __pool_raw = ::pool::__private::Stage::take_raw(&mut *__pool_stage);
         let mut __pool_parameters = ::pool::__private::Parameters::open(
             __pool_raw,
-            __pool_stage.arguments(),
+            ::pool::__private::Stage::arguments(&*__pool_stage),
             2u16,
         )?;
         let __pool_parameter_0 = ::pool::__private::Kind::<u32>::of()

@@ -13,6 +13,9 @@ use crate::stats::Progress;
 use crate::trace::Record;
 use crate::wire::{Flags, FrameBody, Header, ToHost, WireFault, coarse};
 
+/// The job behind one that is answered, and its seq.
+type Next = Option<(u64, JobKey)>;
+
 impl Core {
     /// The output of a job, one of several answers: [`conclude`](Self::conclude) has to follow.
     /// `is_bloated`: the job leaves its worker beyond its memory limit.
@@ -77,8 +80,8 @@ impl Core {
         Ok(())
     }
 
-    /// Takes the job that is answered out of its window, and gives the next one besides. `None`: the
-    /// answer is not heard, or was booked before.
+    /// Takes the job that is answered out of its window. `None`: the answer is not heard, or was booked
+    /// before.
     #[inline(always)]
     fn take_head(
         &mut self,
@@ -86,11 +89,11 @@ impl Core {
         worker: WorkerId,
         seq: u64,
         after: &mut After,
-    ) -> Result<Option<(JobKey, Option<JobKey>)>, WireFault> {
+    ) -> Result<Option<(JobKey, Next)>, WireFault> {
         let is_heard = |seat: &&mut Seat| !seat.killed && seq >= seat.booked;
         let Some(seat) = self.seats.get(worker).filter(is_heard) else { return Ok(None) };
         let job = take_due(&mut seat.window, seq)?;
-        let next = seat.window.front().map(|&(_, next)| next);
+        let next = seat.window.front().copied();
         if next.is_none() {
             seat.begin_head(None, around, &mut after.wakers, &mut after.trace);
         }
@@ -99,16 +102,10 @@ impl Core {
 
     /// Once a job has ended the next can run, if it was not taken back meanwhile.
     #[inline]
-    fn begin_next(
-        &mut self,
-        around: &Around,
-        worker: WorkerId,
-        next: Option<JobKey>,
-        after: &mut After,
-    ) {
+    fn begin_next(&mut self, around: &Around, worker: WorkerId, next: Next, after: &mut After) {
         if let (Some(next), Some(seat)) = (next, self.seats.get(worker)) {
-            if seat.window.front().is_some_and(|&(_, front)| front == next) {
-                let head = self.scheduler.get(next);
+            if seat.window.front() == Some(&next) {
+                let head = self.scheduler.get(next.1);
                 seat.begin_head(head, around, &mut after.wakers, &mut after.trace);
             }
         }

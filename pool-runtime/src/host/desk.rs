@@ -183,12 +183,12 @@ impl Desk {
     /// Passes on what a job has said of its progress since the last look.
     fn look_again(&mut self, host: &Host, link: &Arc<Link>) {
         if let Some(answer) = self.pokes.look_again(link) {
-            let fault = host.enter_by_driver(|core, after| {
-                let heard = core.answer(&host.around, link, answer, false, after);
+            host.enter_by_driver(|core, after| {
+                if let Err(fault) = core.answer(&host.around, link, answer, false, after) {
+                    link.condemn(words(fault));
+                }
                 core.conclude(&host.around, after);
-                heard.err()
             });
-            fault.into_iter().for_each(|fault| link.condemn(words(fault)));
         }
     }
 
@@ -258,10 +258,7 @@ impl Desk {
                     self.capture.drain(host.hub(), link.journal.as_ref(), rest);
                     drained = Some(rest);
                 }
-                Err(reason) => {
-                    link.condemn(reason);
-                    return false;
-                }
+                Err(()) => return false,
             }
         }
         true
@@ -311,7 +308,7 @@ impl Desk {
     }
 
     /// Books the frames that are whole, under the core's lock. `drained`: how what the worker has
-    /// printed was passed on.
+    /// printed was passed on. `Err`: the worker is at fault.
     fn parse(
         &mut self,
         host: &Host,
@@ -319,8 +316,10 @@ impl Desk {
         link: &Arc<Link>,
         drained: Option<Rest>,
         after: &mut After,
-    ) -> Result<Parsed, String> {
+    ) -> Result<Parsed, ()> {
         let parsed = self.parse_some(host, core, link, drained, after);
+        // Before jobs are handed out: it gets no more.
+        let parsed = parsed.map_err(|reason| link.condemn(reason));
         core.conclude(&host.around, after);
         parsed
     }

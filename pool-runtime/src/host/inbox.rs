@@ -68,7 +68,7 @@ impl Mail {
 
     /// An empty one keeps its room, if that is not much.
     fn forget_much_room(&mut self) {
-        if self.jobs.capacity() > KEPT {
+        if self.jobs.capacity().max(self.others.capacity()) > KEPT {
             *self = Mail::default();
         }
     }
@@ -143,6 +143,22 @@ mod tests {
         let arguments = Payload::EMPTY;
         let order = Order { number: 0, label: None, arguments, raw: false, options: None };
         Cell::new(order, Place::Nowhere)
+    }
+
+    #[test]
+    fn much_room_is_not_kept() {
+        let (inbox, mut opened) = (Inbox::default(), Mail::default());
+        for n in 0..4 * KEPT {
+            inbox.put(if n % 2 == 0 { News::Look } else { News::Submit(job()) });
+        }
+        for _ in 0..3 {
+            inbox.put(News::Look);
+            inbox.take(usize::MAX, &mut opened);
+            while opened.pop().is_some() {}
+        }
+        for mail in [&opened, &inbox.mail()] {
+            assert!(mail.jobs.capacity() <= KEPT && mail.others.capacity() <= KEPT);
+        }
     }
 
     /// What was put in comes out in that order, however it is taken.

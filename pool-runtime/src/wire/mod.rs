@@ -36,7 +36,7 @@ pub(crate) use message::{
 pub(crate) use payload::{Payload, word};
 pub(crate) use reader::{Frame, FrameBody, FrameReader, Source};
 
-/// Raised whenever a frame changes its shape.
+/// Raised by each release in which a frame has another shape than in the one before.
 pub(crate) const PROTOCOL_VERSION: u32 = 1;
 
 /// Bodies beyond this are claimed before they are read, and moved without a copy.

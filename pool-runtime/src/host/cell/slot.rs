@@ -245,14 +245,16 @@ impl Slot {
 
     #[inline]
     pub(super) fn arguments(&self) -> Arguments<'_> {
+        // Of a job that has ended there are none.
+        const NONE: Small = Small { low: 0, rest: TAKEN };
         match self {
-            Slot::Small(few) => Arguments::Few((*few).into()),
+            Slot::Small(few) => match Small::from(*few) {
+                small if small.what() == ARGUMENTS => Arguments::Few(small),
+                _ => Arguments::Few(NONE),
+            },
             Slot::Full(full) => match &full.content {
                 Content::Arguments(arguments) => Arguments::Whole(arguments),
-                // Nobody asks for those of a job that has ended.
-                Content::Outcome(_) | Content::Taken => {
-                    Arguments::Few(Small { low: 0, rest: TAKEN })
-                }
+                Content::Outcome(_) | Content::Taken => Arguments::Few(NONE),
             },
         }
     }
