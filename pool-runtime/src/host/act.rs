@@ -332,7 +332,7 @@ impl Core {
                 cell.set_alone();
             }
             if (is_alone || is_followed) && around.spinner.is_ready() {
-                link.recorder.watch(seq);
+                seat.watched = Some(seq);
             }
         }
         let prelude = Prelude { id: cell.id(), attempt, remaining };

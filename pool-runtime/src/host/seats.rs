@@ -27,6 +27,8 @@ pub(super) struct Seat {
     pub(super) window: VecDeque<(u64, JobKey)>,
     /// Frames for it that are not in its link's out-buffer yet.
     pub(super) frames: Vec<u8>,
+    /// The last job in these whose reply somebody is going to look for.
+    pub(super) watched: Option<u64>,
     /// Replies to jobs below this seq are booked, whether they have come over the channel or not.
     pub(super) booked: u64,
     /// It has greeted, or is known to have begun a job: what it was given may run.
@@ -46,7 +48,8 @@ impl Seats {
     pub(super) fn launch(&mut self, worker: WorkerId) {
         let (window, frames) = (VecDeque::new(), Vec::new());
         let (is_up, killed) = (false, false);
-        let seat = Seat { worker, link: None, window, frames, booked: 0, is_up, killed };
+        let (link, watched) = (None, None);
+        let seat = Seat { worker, link, window, frames, watched, booked: 0, is_up, killed };
         if let Some(place) = self.0.get_mut(worker.slot as usize) {
             *place = Some(seat);
         }
@@ -142,9 +145,13 @@ impl Seat {
         link.kill();
     }
 
-    /// Puts what is to be written into the link's out-buffer.
+    /// Puts what is to be written into the link's out-buffer. Before the worker has it, it is told for
+    /// whose replies somebody comes.
     pub(super) fn hand_over(&mut self) {
         if let Some(link) = &self.link {
+            if let Some(seq) = self.watched.take() {
+                link.recorder.watch(seq);
+            }
             link.hand_over(&mut self.frames);
         }
     }
