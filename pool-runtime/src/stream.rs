@@ -48,6 +48,9 @@ const LOOK_EVERY: usize = 8;
 /// So many calls enter the pool together at most.
 const TOGETHER: usize = 32;
 
+/// Room for so many is made at once, if so many calls will come.
+const RESERVED: usize = 65_536;
+
 /// The results of many calls, in the order of the calls; made by [`Pool::map`].
 ///
 /// Await [`next`](Self::next), use it as a [`Stream`] with the combinators of the `futures` crate,
@@ -336,7 +339,10 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
 
     fn pull_some(&mut self, cx: &mut Context<'_>) {
         let start = Instant::now();
-        self.pulled = Some(start);
+        if self.pulled.replace(start).is_none() {
+            let coming = self.coming().0.min(self.max_in_flight);
+            self.ahead.reserve(coming.min(RESERVED));
+        }
         let (mut pulled, mut granted) = (0usize, PULLED_AT_ONCE);
         while self.ahead.len() < self.max_in_flight && self.pull(cx) {
             pulled += 1;
@@ -367,7 +373,8 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
         if !has_ended && self.ahead.len() <= FEW {
             self.pool.look_for_replies(|| self.ahead.has_ended());
         }
-        if let Poll::Ready(ended) = self.ahead.poll_next(cx) {
+        let comes_again = self.calls.is_some() || self.late.is_some();
+        if let Poll::Ready(ended) = self.ahead.poll_next(cx, comes_again) {
             return Poll::Ready(Some(ended));
         }
         if self.pool.is_foreign() {

@@ -78,8 +78,16 @@ impl<T> Ahead<T> {
         }
     }
 
-    /// The next result; pending also if there is no job at all.
-    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Ended<T>> {
+    /// There will be so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        if let Ahead::Ordered(handles, _) = self {
+            handles.reserve(more);
+        }
+    }
+
+    /// The next result; pending also if there is no job at all. `comes_again`: there will be jobs that
+    /// what has served can serve.
+    pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, comes_again: bool) -> Poll<Ended<T>> {
         let (handles, spare) = match self {
             Ahead::Ordered(handles, spare) => (handles, spare),
             Ahead::Unordered(ahead) => return ahead.poll_next(cx),
@@ -92,7 +100,11 @@ impl<T> Ahead<T> {
             return Poll::Pending;
         }
         let attempts = handle.attempts();
-        spare.push(handle);
+        if comes_again {
+            spare.push(handle);
+        } else if !spare.is_empty() {
+            *spare = Vec::new();
+        }
         result.map(|result| (result, attempts))
     }
 
