@@ -1,9 +1,14 @@
 //! `Pool::snapshot`: what is running right now, and what has waited longest.
 
+use std::pin::Pin;
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use pool::{Call, Pool, Priority, RetryPolicy, call, pool_job, submit};
+use futures_core::Stream as _;
+use pool::{Call, EventStream, Pool, PoolEvent, Priority, RetryPolicy, call, pool_job, submit};
 use pool_tests::jobs::{self, Death};
 use pool_tests::{isolated, pids, scratch, wait_until};
 
@@ -120,5 +125,61 @@ fn a_pool_that_was_shut_down_does_nothing() {
         pool::block_on(pool.shutdown());
         assert_eq!(pool.snapshot(), pool::Snapshot::default());
         assert!(job.wait().is_err() && waiting.wait().is_err());
+    });
+}
+
+/// Holds up whoever tells it of a new worker: the driver.
+struct HoldsUp {
+    events: Mutex<EventStream>,
+    told: Sender<()>,
+    until: Mutex<Receiver<()>>,
+}
+
+impl HoldsUp {
+    fn new(events: EventStream) -> (Arc<HoldsUp>, Receiver<()>, Sender<()>) {
+        let ((told, hears), (goes_on, until)) = (mpsc::channel(), mpsc::channel());
+        let (events, until) = (Mutex::new(events), Mutex::new(until));
+        (Arc::new(HoldsUp { events, told, until }), hears, goes_on)
+    }
+}
+
+impl Wake for HoldsUp {
+    fn wake(self: Arc<HoldsUp>) {
+        let waker = Waker::from(self.clone());
+        let mut events = self.events.lock().unwrap();
+        let mut next = || Pin::new(&mut *events).poll_next(&mut Context::from_waker(&waker));
+        while let Poll::Ready(Some(event)) = next() {
+            if matches!(event, PoolEvent::WorkerStarted { .. }) {
+                self.told.send(()).unwrap();
+                let _ = self.until.lock().unwrap().recv();
+                return;
+            }
+        }
+    }
+}
+
+#[pool::test]
+fn a_job_runs_though_its_workers_greeting_lies_unread() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let (first, second, gate) = (scratch("first"), scratch("second"), scratch("gate"));
+        let dies = submit!(pool => jobs::hold, &first, &gate);
+        let runs = submit!(pool => jobs::hold, &second, &gate);
+        wait_until("it runs", || !pids(&first).is_empty());
+        let (holds_up, hears, goes_on) = HoldsUp::new(pool.events());
+        holds_up.wake();
+        jobs::send(pids(&first)[0], rustix::process::Signal::KILL);
+        hears.recv().unwrap();
+        // The driver stands still, and the next worker has got its job already.
+        wait_until("it runs, too", || !pids(&second).is_empty());
+        let snapshot = pool.snapshot();
+        let running: Vec<_> = snapshot.running.iter().map(|job| job.id).collect();
+        assert_eq!((running, snapshot.oldest_queued), (vec![runs.id()], None));
+        let stats = pool.stats();
+        assert_eq!((stats.running, stats.queued), (1, 0));
+        drop(goes_on);
+        assert!(dies.wait().is_err());
+        jobs::open(&gate);
+        runs.wait().unwrap();
     });
 }

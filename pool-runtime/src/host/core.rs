@@ -241,6 +241,17 @@ impl Host {
         seen
     }
 
+    /// The same, and a job that runs is seen to run, though its worker's greeting may lie unread.
+    pub(super) fn look_closely_at<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
+        let early = self.lock().core.seats.links_not_up();
+        for link in early {
+            let mut after = After::new();
+            self.work(self.lock(), Some(News::Replies(link)), &mut after);
+            self.settle(after);
+        }
+        self.look_at(look)
+    }
+
     /// The same if nobody has the lock.
     pub(super) fn try_look_at<R>(&self, look: impl FnOnce(&Core) -> R) -> Option<R> {
         let inner = self.try_lock()?;

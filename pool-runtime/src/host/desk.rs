@@ -249,8 +249,13 @@ impl Desk {
     fn book(&mut self, host: &Host, link: &Arc<Link>) -> bool {
         let mut drained = None;
         while self.reader.has_frames() {
-            let parsed =
-                host.enter_by_driver(|core, after| self.parse(host, core, link, drained, after));
+            let parsed = host.enter_by_driver(|core, after| {
+                let parsed = self.parse(host, core, link, drained, after);
+                // Before jobs are handed out: it gets no more.
+                let parsed = parsed.map_err(|reason| link.condemn(reason));
+                core.conclude(&host.around, after);
+                parsed
+            });
             match parsed {
                 Ok(Parsed::All) => break,
                 Ok(Parsed::UpToRecords) => {}
@@ -308,23 +313,8 @@ impl Desk {
     }
 
     /// Books the frames that are whole, under the core's lock. `drained`: how what the worker has
-    /// printed was passed on. `Err`: the worker is at fault.
+    /// printed was passed on. `Err`: in what the worker is at fault.
     fn parse(
-        &mut self,
-        host: &Host,
-        core: &mut Core,
-        link: &Arc<Link>,
-        drained: Option<Rest>,
-        after: &mut After,
-    ) -> Result<Parsed, ()> {
-        let parsed = self.parse_some(host, core, link, drained, after);
-        // Before jobs are handed out: it gets no more.
-        let parsed = parsed.map_err(|reason| link.condemn(reason));
-        core.conclude(&host.around, after);
-        parsed
-    }
-
-    fn parse_some(
         &mut self,
         host: &Host,
         core: &mut Core,

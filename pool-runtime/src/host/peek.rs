@@ -33,12 +33,14 @@ impl Core {
 
     /// Books what one worker has answered.
     pub(super) fn peek(&mut self, around: &Around, link: &Arc<Link>, after: &mut After) {
+        // Of a worker that has said farewell its death tells which replies count.
+        if link.recorder.farewell().is_some() {
+            return;
+        }
+        self.look_whether_it_is_up(around, link, after);
         // What a job has printed comes before its end, and so does the last look at its memory:
-        // the driver sees to both when it reads the reply. Of a worker that has said farewell its
-        // death tells which replies count.
-        let is_seen_to = link.journal.is_some() || link.limits.first().is_some();
-        if !is_seen_to && link.recorder.farewell().is_none() {
-            self.look_whether_it_is_up(around, link, after);
+        // the driver sees to both when it reads the reply.
+        if link.journal.is_none() && link.limits.first().is_none() {
             self.take_replies(around, link, u64::MAX, after);
         }
     }

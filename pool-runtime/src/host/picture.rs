@@ -34,7 +34,7 @@ impl Host {
         if self.is_foreign() {
             return Stats::default();
         }
-        let (mut stats, links) = self.look_at(|core, posted| {
+        let (mut stats, links) = self.look_closely_at(|core, posted| {
             let mut workers = Vec::new();
             let mut links = Vec::new();
             for view in core.scheduler.workers() {
@@ -77,7 +77,7 @@ impl Host {
         if self.is_foreign() {
             return Snapshot::default();
         }
-        let (running, oldest_queued) = self.look_at(|core, posted| {
+        let (running, oldest_queued) = self.look_closely_at(|core, posted| {
             let now = self.now();
             let views = core.scheduler.workers().filter_map(|view| {
                 let (task, attempt, since) = view.head?;

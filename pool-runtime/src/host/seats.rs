@@ -72,6 +72,12 @@ impl Seats {
         busy.filter_map(|seat| seat.live_link().cloned()).collect()
     }
 
+    /// Of workers that may have begun to work before their greeting was read.
+    pub(super) fn links_not_up(&self) -> Vec<Arc<Link>> {
+        let early = self.0.iter().flatten().filter(|seat| !seat.is_up && !seat.window.is_empty());
+        early.filter_map(|seat| seat.live_link().cloned()).collect()
+    }
+
     /// Of workers whose replies are looked for.
     pub(super) fn links_looked_for(&self) -> Vec<Arc<Link>> {
         let busy = self.0.iter().flatten().filter(|seat| !seat.window.is_empty());

@@ -9,9 +9,7 @@ use std::time::Duration;
 use crate::error::WorkerExit;
 use crate::policy::{Priority, RetryPolicy, Terms};
 
-use super::{
-    Action, Assignment, Config, Event, JobKey, Readiness, Reply, Scheduler, Time, WorkerId,
-};
+use super::{Action, Config, Event, JobKey, Readiness, Reply, Scheduler, Time, WorkerId};
 
 const START: Duration = Duration::from_secs(30);
 
@@ -68,7 +66,7 @@ impl Bench {
                     self.generations[worker.slot as usize] = worker.generation;
                     format!("launch {}", worker.slot)
                 }
-                Action::Assign(Assignment { worker, job, attempt, first, .. }) => {
+                Action::Assign(super::Assignment { worker, job, attempt, first, .. }) => {
                     let first = if first { ", first" } else { "" };
                     let job = self.scheduler.get(job).expect("it has not ended");
                     format!("assign {job} to {}, attempt {attempt}{first}", worker.slot)
