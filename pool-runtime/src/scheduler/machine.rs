@@ -451,6 +451,7 @@ impl<T> Scheduler<T> {
             return;
         }
         self.dispatch(now);
+        self.look_sooner_if_idle(now);
         self.fetch_early(now);
         self.send_home(now);
         self.staff(now);

@@ -33,7 +33,8 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// after a stop or a kill, a reply that was written, the answer to a recall.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many times the horizon the head of a window may take before those behind it are taken back.
+/// How many times the horizon the head of a window may take before those behind it are taken back,
+/// if nobody is idle.
 const STUCK: u32 = 5;
 
 /// How many times as long a worker may need that has not even begun: the machine is busy.
@@ -253,21 +254,44 @@ impl<T> Scheduler<T> {
     pub(super) fn arm_tick(&mut self, now: Time) {
         let nobody_waits = self.crew.sums().crowded == 0;
         if self.tick_at.is_none_or(|at| nobody_waits && at <= now) {
-            self.tick_at = Some(now + self.config.horizon.saturating_mul(STUCK));
+            self.tick_at = Some(now + self.stuck_after());
         }
+    }
+
+    /// Who has nothing to do, and nothing to wait for, would run what lies behind another's head.
+    #[inline]
+    pub(super) fn look_sooner_if_idle(&mut self, now: Time) {
+        if self.crew.sums().crowded > 0 && self.crew.has_idle() {
+            let soon = now + self.config.horizon;
+            if self.tick_at.is_none_or(|at| at > soon) {
+                self.tick_at = Some(soon);
+            }
+        }
+    }
+
+    /// How long the head of a window may take before those behind it are taken back.
+    fn stuck_after(&self) -> Duration {
+        let horizon = self.config.horizon;
+        if self.crew.has_idle() { horizon } else { horizon.saturating_mul(STUCK) }
     }
 
     /// Takes back what lies behind a job that takes longer than was expected, so that others can
     /// run it.
     pub(super) fn look_for_the_stuck(&mut self, now: Time) {
-        let stuck = self.config.horizon.saturating_mul(STUCK);
+        let after = self.stuck_after();
+        let mut next = now + after;
         for slot in self.crew.slots() {
             let worker = &self.crew[slot];
-            if worker.is_crowded() && worker.head_since + stuck * worker.slack <= now {
-                self.take_back(now, slot, true);
+            if worker.is_crowded() {
+                let due = worker.head_since + after * worker.slack;
+                if due <= now {
+                    self.take_back(now, slot, true);
+                } else {
+                    next = next.min(due);
+                }
             }
         }
-        self.tick_at = Some(now + stuck);
+        self.tick_at = Some(next.max(now + after / 4));
     }
 
     /// Recalls the windows whose head lies there for too long, so that a stopped or frozen

@@ -2,6 +2,7 @@
 
 mod early;
 mod staff;
+mod stuck;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -269,7 +269,8 @@ impl World {
             self.count("fetched from a worker that starts");
         }
         let process = &self.processes[at];
-        let patience = self.config.horizon.saturating_mul(5);
+        let times = if self.somebody_idles() { 1 } else { 5 };
+        let patience = self.config.horizon.saturating_mul(times);
         let stuck = process.window.len() > 1 && process.head_since + patience <= now;
         if stuck && !(silent || doomed || over || self.shut) {
             self.count("taken back from behind a long job");

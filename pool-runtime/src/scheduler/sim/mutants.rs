@@ -45,6 +45,7 @@ mutants! {
     OverloadsWindows,
     TakesWhatNobodyTakes,
     NeverFindsTheStuck,
+    LetsTheIdleWait,
     HandsOutBehindTheDoomed,
     RunsClaimedJobsAgain,
     LosesRecalledJobs,
@@ -377,6 +378,12 @@ impl World {
             Some(Mutant::NeverAsksAgain) => scheduler.crew.forget_refused(),
             Some(Mutant::LosesWorkerTime) => scheduler.crew.times = Default::default(),
             Some(Mutant::NeverFindsTheStuck) => scheduler.tick_at = None,
+            Some(Mutant::LetsTheIdleWait) if scheduler.crew.has_idle() => {
+                let crew = &scheduler.crew;
+                let crowded = crew.slots().filter(|slot| crew[*slot].is_crowded());
+                let heads = crowded.map(|slot| crew[slot].head_since + Duration::from_millis(8));
+                scheduler.tick_at = scheduler.tick_at.max(heads.min());
+            }
             Some(Mutant::ForgetsToLaunch) => scheduler.launches.due = None,
             Some(Mutant::ForgetsTimeouts) => {
                 scheduler.timers.retain(|&(.., alarm)| alarm != Alarm::Timeout);
