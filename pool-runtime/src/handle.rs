@@ -89,6 +89,7 @@ impl<T> JobHandle<T> {
         JobHandle { claim: Claim::Unknown(Box::new((cell, name))) }
     }
 
+    #[inline]
     pub(crate) fn cell(&self) -> &Arc<Cell> {
         match &self.claim {
             Claim::To(cell, _) => cell,
@@ -110,11 +111,13 @@ impl<T> JobHandle<T> {
     }
 
     /// Where the job is in its life.
+    #[inline]
     pub fn status(&self) -> JobStatus {
         self.cell().status()
     }
 
     /// Whether the job has ended. Its outcome may be waited for without waiting.
+    #[inline]
     pub fn is_finished(&self) -> bool {
         self.status() == JobStatus::Ended
     }
@@ -196,6 +199,21 @@ impl<T> JobHandle<T> {
         }
     }
 
+    /// The result of a job that [has ended](Self::is_finished) and whose result was not taken.
+    #[inline]
+    pub(crate) fn take_result(&self) -> Option<Result<T, JobError>> {
+        match self.cell().take_small() {
+            Some(small) => Some(self.decode(small.encoded())),
+            None => self.take_large_result(),
+        }
+    }
+
+    fn take_large_result(&self) -> Option<Result<T, JobError>> {
+        Some(self.cell().take_outcome()?.and_then(|output| {
+            self.decode(Encoded { bytes: output.payload.into(), raw: output.raw })
+        }))
+    }
+
     #[inline(always)]
     fn decode(&self, encoded: Encoded) -> Result<T, JobError> {
         let decoded = match &self.claim {
@@ -215,20 +233,13 @@ impl<T> Future for JobHandle<T> {
         if let Some(small) = ready!(cell.poll_small(cx)) {
             return Poll::Ready(self.decode(small.encoded()));
         }
-        match cell.take_outcome() {
-            Some(Ok(output)) => {
-                let encoded = Encoded { bytes: output.payload.into(), raw: output.raw };
-                Poll::Ready(self.decode(encoded))
-            }
-            Some(Err(error)) => Poll::Ready(Err(error)),
-            None => Poll::Pending,
-        }
+        self.take_large_result().map_or(Poll::Pending, Poll::Ready)
     }
 }
 
 impl<T> Drop for JobHandle<T> {
     fn drop(&mut self) {
-        if self.cell().is_cancelled_on_drop() {
+        if self.cell().is_cancelled_on_drop() && !self.is_finished() {
             self.cancel();
         }
     }

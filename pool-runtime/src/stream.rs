@@ -1,22 +1,22 @@
 //! [`Pool::map`] and what it gives: a stream of results, a few jobs ahead of who reads it.
 
 mod ahead;
+mod blocking;
 mod unordered;
 
 use std::fmt;
 use std::future::poll_fn;
-use std::iter::FusedIterator;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use futures_core::Stream;
 use futures_core::stream::FusedStream;
 
 use self::ahead::{Ahead, Ended};
+pub use self::blocking::BlockingStream;
 use crate::call::Call;
 use crate::error::{JobError, JobErrorKind};
-use crate::handle::block_on;
 use crate::meter::Meter;
 use crate::pool::{Pool, RoomWatch};
 use crate::registry::Job;
@@ -248,7 +248,7 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     /// }
     /// ```
     pub fn blocking(self) -> BlockingStream<J, I> {
-        BlockingStream(self)
+        BlockingStream::new(self)
     }
 
     /// Submits one more call. False if there is none, or no room for it: `cx` is told of room.
@@ -295,10 +295,15 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     /// Whether there is room for the iterator's next call, if it has one. No place is taken before: the
     /// iterator may be slow, and may use the pool itself.
     fn may_pull(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.is_pulling || self.pool.is_closed() {
+        let is_over = self.is_pulling
+            || match self.watch.poll(&self.pool, cx) {
+                Poll::Ready(is_open) => !is_open,
+                Poll::Pending => return false,
+            };
+        if is_over {
             self.calls = None;
         }
-        self.calls.is_some() && self.watch.poll(&self.pool, cx).is_ready()
+        self.calls.is_some()
     }
 
     /// How many calls are still to come, as far as that is known.
@@ -319,7 +324,7 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
     /// Whether to pull calls before a result is given: several at a time, where there are enough in
     /// flight that nobody waits for them meanwhile.
     fn wants_calls(&mut self, has_ended: bool) -> bool {
-        if self.calls.is_none() && self.late.is_none() {
+        if !self.comes_again() {
             return false;
         }
         let (ahead, least) = (self.ahead.len(), self.max_in_flight / 2);
@@ -362,8 +367,25 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
         self.pool.submit_rest();
     }
 
+    /// The next result, if it is there and nothing is to be done before it is given.
+    #[inline]
+    fn give(&mut self) -> Option<Ended<J::Output>> {
+        match self.comes_again() {
+            true => None,
+            false => self.ahead.take_next(),
+        }
+    }
+
+    /// Whether there may be more calls.
+    fn comes_again(&self) -> bool {
+        self.calls.is_some() || self.late.is_some()
+    }
+
     /// The next result, and how many attempts it took.
     fn poll_ended(&mut self, cx: &mut Context<'_>) -> Poll<Option<Ended<J::Output>>> {
+        if let Some(ended) = self.give() {
+            return Poll::Ready(Some(ended));
+        }
         let mut has_ended = self.ahead.has_ended();
         if self.wants_calls(has_ended) {
             self.pull_some(cx);
@@ -373,7 +395,7 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
         if !has_ended && self.ahead.len() <= FEW {
             self.pool.look_for_replies(|| self.ahead.has_ended());
         }
-        let comes_again = self.calls.is_some() || self.late.is_some();
+        let comes_again = self.comes_again();
         if let Poll::Ready(ended) = self.ahead.poll_next(cx, comes_again) {
             return Poll::Ready(Some(ended));
         }
@@ -423,7 +445,7 @@ impl<J: Job, I: Iterator<Item = Call<J>>> Stream for JobStream<J, I> {
 
 impl<J: Job, I: Iterator<Item = Call<J>>> FusedStream for JobStream<J, I> {
     fn is_terminated(&self) -> bool {
-        self.ahead.len() == 0 && self.calls.is_none() && self.late.is_none()
+        self.ahead.len() == 0 && !self.comes_again()
     }
 }
 
@@ -452,40 +474,5 @@ impl<J: Job, I> fmt::Debug for JobStream<J, I> {
             .field("in_flight", &self.ahead.len())
             .field("max_in_flight", &self.max_in_flight)
             .finish_non_exhaustive()
-    }
-}
-
-/// The results of a [`JobStream`] as an iterator that blocks; made by
-/// [`blocking`](JobStream::blocking).
-///
-/// Dropping it cancels what is left of its jobs. In async code await the stream itself: this one
-/// holds up its thread, and whatever else would run there.
-#[must_use = "it submits nothing until it is asked for a result, and dropping it cancels its jobs"]
-pub struct BlockingStream<J: Job, I>(JobStream<J, I>);
-
-impl<J: Job, I: Iterator<Item = Call<J>>> Iterator for BlockingStream<J, I> {
-    type Item = Result<J::Output, JobError>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.ahead.has_ended() {
-            // Whoever has a result waits for nothing, and need not be woken.
-            let mut cx = Context::from_waker(Waker::noop());
-            if let Poll::Ready(item) = Pin::new(&mut self.0).poll_next(&mut cx) {
-                return item;
-            }
-        }
-        block_on(self.0.next())
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
-impl<J: Job, I: Iterator<Item = Call<J>>> FusedIterator for BlockingStream<J, I> {}
-
-impl<J: Job, I> fmt::Debug for BlockingStream<J, I> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("BlockingStream").field(&self.0).finish()
     }
 }

@@ -192,6 +192,7 @@ impl Cell {
         Subject { id: self.id(), name: self.name().into(), label: self.label() }
     }
 
+    #[inline]
     pub(crate) fn status(&self) -> JobStatus {
         self.course.status()
     }
@@ -243,6 +244,7 @@ impl Cell {
     }
 
     /// Which attempt was handed out last.
+    #[inline]
     pub(crate) fn attempt(&self) -> u32 {
         match self.course.attempt() {
             Some(attempt) => attempt,
@@ -281,6 +283,7 @@ impl Cell {
         self.flags.fetch_or(CANCEL_ON_DROP, Ordering::Relaxed);
     }
 
+    #[inline]
     pub(crate) fn is_cancelled_on_drop(&self) -> bool {
         self.flags.load(Ordering::Relaxed) & CANCEL_ON_DROP != 0
     }

@@ -85,6 +85,22 @@ impl<T> Ahead<T> {
         }
     }
 
+    /// The next result if it is there, after which no more jobs come.
+    #[inline]
+    pub(super) fn take_next(&mut self) -> Option<Ended<T>> {
+        let Ahead::Ordered(handles, spare) = self else { return None };
+        if !spare.is_empty() {
+            *spare = Vec::new();
+        }
+        if !handles.front()?.is_finished() {
+            return None;
+        }
+        // Out of the line before its output is decoded: that may panic.
+        let handle = handles.pop_front()?;
+        let attempts = handle.attempts();
+        handle.take_result().map(|result| (result, attempts))
+    }
+
     /// The next result; pending also if there is no job at all. `comes_again`: there will be jobs that
     /// what has served can serve.
     pub(super) fn poll_next(&mut self, cx: &mut Context<'_>, comes_again: bool) -> Poll<Ended<T>> {

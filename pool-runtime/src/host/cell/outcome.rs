@@ -91,7 +91,13 @@ impl Cell {
         if self.status() != JobStatus::Ended && self.waits(cx) {
             return Poll::Pending;
         }
-        Poll::Ready(self.slot().take_small())
+        Poll::Ready(self.take_small())
+    }
+
+    /// The same of one that has ended.
+    #[inline]
+    pub(crate) fn take_small(&self) -> Option<Small> {
+        self.slot().take_small()
     }
 
     /// The outcome, once.
