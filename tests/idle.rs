@@ -1,5 +1,6 @@
 //! A pool that has nothing to do does nothing: no timer is armed, nobody wakes, no time of a
-//! processor is used, in the host and in the workers.
+//! processor is used, in the host and in the workers. And who has nothing to do with a job is not
+//! woken for it.
 //!
 //! Nothing is measured against a clock: what the system counts has to stay what it is, exactly.
 
@@ -83,5 +84,39 @@ fn an_idle_pool_arms_no_timer_and_wakes_nobody() {
         let moved = after.iter().filter(|(name, counts)| before.get(*name) != Some(counts));
         let moved: Vec<_> = moved.map(|(name, now)| (name, before.get(name), now)).collect();
         assert!(moved.is_empty() && before.len() == after.len(), "{moved:?}");
+    });
+}
+
+#[pool_job]
+fn zeroes(len: usize) -> Vec<u8> {
+    vec![0; len]
+}
+
+#[pool_job]
+fn count(bytes: Vec<u8>) -> usize {
+    bytes.len()
+}
+
+/// How often the driver has gone to sleep.
+fn driver_sleeps() -> u64 {
+    let counts = counts();
+    let (_, (sleeps, _)) = counts.iter().find(|(name, _)| name.starts_with("pool-driver")).unwrap();
+    sleeps.split_whitespace().last().unwrap().parse().unwrap()
+}
+
+#[pool::test]
+fn what_is_large_wakes_the_driver_when_it_is_whole_and_not_for_each_piece() {
+    const LEN: usize = 128 << 20;
+    // It goes in at least five hundred pieces; for each the worker would wake the driver.
+    const SOME: u64 = 60;
+    Isolation::new().alone().run(|| {
+        let pool = Pool::new(1).unwrap();
+        let _ = submit!(pool => jobs::pid).wait().unwrap();
+        let before = driver_sleeps();
+        let bytes = submit!(pool => zeroes, LEN).wait().unwrap();
+        let there = driver_sleeps();
+        assert_eq!(submit!(pool => count, bytes).wait().unwrap(), LEN);
+        let and_back = driver_sleeps() - there;
+        assert!(there - before < SOME && and_back < SOME, "{} and {and_back}", there - before);
     });
 }

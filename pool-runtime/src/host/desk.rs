@@ -15,7 +15,7 @@ use super::news::News;
 use super::offload::{Offload, read_body, write_all};
 use super::pokes::Pokes;
 use super::race::{First, race};
-use crate::os::Readable;
+use crate::os::{Arrivals, Readable};
 use crate::wire::{
     Flags, Frame, FrameBody, FrameReader, Header, Hello, ToHost, Welcome, WireFault,
 };
@@ -29,7 +29,7 @@ const RECORDS_A_TURN: usize = 256;
 /// Reads of what lies in the channel after a death: more than it holds, and yet bounded, since a
 /// descendant that got away may go on writing into it.
 const READS_AT_DEATH: usize = 256;
-/// When the system has no descriptor to spare.
+/// When the system has no descriptor to spare, or no room for a registration.
 const REGISTER_AGAIN: Duration = Duration::from_millis(20);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -75,11 +75,30 @@ enum More<'a> {
 
 async fn more<'a>(
     reading: &mut Option<Offload<FrameReader<ToHost>>>,
-    link: &'a Link,
+    arrivals: &'a mut Option<Arrivals>,
+    link: &Link,
 ) -> io::Result<More<'a>> {
-    match reading {
-        Some(reading) => Ok(More::Read(reading.done().await)),
-        None => link.channel.readable().await.map(More::Readable),
+    if let Some(reading) = reading {
+        // Who reads waits by itself: nobody is to be woken for each piece.
+        *arrivals = None;
+        return Ok(More::Read(reading.done().await));
+    }
+    if arrivals.is_none() {
+        *arrivals = Some(register(link).await);
+    }
+    match arrivals {
+        Some(arrivals) => arrivals.readable().await.map(More::Readable),
+        None => std::future::pending().await,
+    }
+}
+
+/// The system may have no room for the registration.
+async fn register(link: &Link) -> Arrivals {
+    loop {
+        match link.channel.arrivals() {
+            Ok(arrivals) => return arrivals,
+            Err(_) => tokio::time::sleep(REGISTER_AGAIN).await,
+        }
     }
 }
 
@@ -133,9 +152,10 @@ impl Desk {
     }
 
     pub(super) async fn serve(&mut self, host: &Host, link: &Arc<Link>) -> Ended {
+        let mut arrivals = None;
         loop {
             let news = {
-                let more = pin!(more(&mut self.reading, link));
+                let more = pin!(more(&mut self.reading, &mut arrivals, link));
                 let ended = pin!(link.process.ended());
                 let writes = pin!(writes(&mut self.writing, link, self.is_alone));
                 let pause = pin!(self.pokes.pause_is_over());

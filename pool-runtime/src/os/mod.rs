@@ -11,11 +11,11 @@ mod unix;
 
 #[cfg(unix)]
 pub(crate) use unix::{
-    Adopted, Adoption, ChannelEnd, Handle, HostEnd, HostWatch, Mapping, Nudge, PipeEnd, Process,
-    Readable, WithoutWaiting, Woken, adopt, end_own_group, flush_c_stdout, forget_environment,
-    fork_depth, give_back, is_privileged, is_worker, leave, local_channel, name_thread, nanos,
-    output_pipe, own_executable, own_stdout, prepare_worker, print_lines, restore_stdout, spawn,
-    spawn_small, wait_for_host,
+    Adopted, Adoption, Arrivals, ChannelEnd, Handle, HostEnd, HostWatch, Mapping, Nudge, PipeEnd,
+    Process, Readable, WithoutWaiting, Woken, adopt, end_own_group, flush_c_stdout,
+    forget_environment, fork_depth, give_back, is_privileged, is_worker, leave, local_channel,
+    name_thread, nanos, output_pipe, own_executable, own_stdout, prepare_worker, print_lines,
+    restore_stdout, spawn, spawn_small, wait_for_host,
 };
 
 /// The environment variable that tells a process it is a worker: protocol version and host pid.

@@ -5,6 +5,7 @@ use std::io::{self, IoSlice};
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use interprocess::local_socket::traits::Stream as _;
@@ -223,22 +224,25 @@ impl Source for WithoutWaiting<'_> {
     }
 }
 
-/// The host's end: never blocks; says when there is something to read.
+/// The host's end: never blocks.
+#[derive(Debug)]
+pub(crate) struct HostEnd {
+    stream: Arc<Stream>,
+    /// Registered with the channel, so that where that fails there is none.
+    first: Mutex<Option<Arrivals>>,
+}
+
+/// Says when there is something to read, for as long as it lives: meanwhile each write of the worker
+/// wakes the host.
 ///
 /// It is registered for reading only. A registration for both directions is edge-triggered for
-/// both, and wakes the host for "writable" at every read of the worker.
+/// both, and wakes the host for "writable" at every read of the worker, too.
 #[derive(Debug)]
-pub(crate) struct HostEnd(AsyncFd<Registered>);
+pub(crate) struct Arrivals(AsyncFd<Registered>);
 
 /// What the runtime watches.
 #[derive(Debug)]
-struct Registered(Stream);
-
-impl AsFd for Registered {
-    fn as_fd(&self) -> BorrowedFd<'_> {
-        self.0.inner().as_fd()
-    }
-}
+struct Registered(Arc<Stream>);
 
 impl std::os::fd::AsRawFd for Registered {
     fn as_raw_fd(&self) -> std::os::fd::RawFd {
@@ -246,11 +250,34 @@ impl std::os::fd::AsRawFd for Registered {
     }
 }
 
+impl Arrivals {
+    fn of(stream: &Arc<Stream>) -> io::Result<Self> {
+        watch(Registered(stream.clone()), Interest::READABLE).map(Arrivals)
+    }
+
+    /// Waits until there is something to read.
+    pub(crate) async fn readable(&self) -> io::Result<Readable<'_>> {
+        self.0.readable().await.map(Readable)
+    }
+}
+
 impl HostEnd {
     /// Inside the driver's runtime only.
     pub(super) fn register(stream: Stream) -> io::Result<Self> {
         stream.set_nonblocking(true)?;
-        watch(Registered(stream), Interest::READABLE).map(HostEnd)
+        let stream = Arc::new(stream);
+        let first = Mutex::new(Some(Arrivals::of(&stream)?));
+        Ok(HostEnd { stream, first })
+    }
+
+    /// What says when there is something to read. One at a time; inside the driver's runtime only.
+    pub(crate) fn arrivals(&self) -> io::Result<Arrivals> {
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        first.map_or_else(|| Arrivals::of(&self.stream), Ok)
+    }
+
+    fn fd(&self) -> BorrowedFd<'_> {
+        self.stream.inner().as_fd()
     }
 
     /// Writes the host's first frame with descriptors in its first byte. The socket is new and
@@ -269,18 +296,13 @@ impl HostEnd {
             return Err(io::Error::other("too many descriptors for a welcome"));
         }
         let parts = [IoSlice::new(welcome)];
-        let sent = rustix::net::sendmsg(self.0.get_ref().as_fd(), &parts, &mut ancillary, QUIETLY)?;
+        let sent = rustix::net::sendmsg(self.fd(), &parts, &mut ancillary, QUIETLY)?;
         if sent == WELCOME_LEN { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
     }
 
     /// Ends the channel for both sides, which see its end after what lies in it.
     pub(crate) fn hang_up(&self) {
-        let _ = rustix::net::shutdown(self.0.get_ref().as_fd(), rustix::net::Shutdown::Both);
-    }
-
-    /// Waits until there is something to read.
-    pub(crate) async fn readable(&self) -> io::Result<Readable<'_>> {
-        self.0.readable().await.map(Readable)
+        let _ = rustix::net::shutdown(self.fd(), rustix::net::Shutdown::Both);
     }
 
     /// Blocks until there is something to read, or for so long: not on the driver's thread.
@@ -295,7 +317,7 @@ impl HostEnd {
 
     fn wait_for(&self, what: PollFlags, patience: Duration) {
         let limit = Timespec::try_from(patience).ok();
-        let mut descriptors = [PollFd::new(self.0.get_ref(), what)];
+        let mut descriptors = [PollFd::from_borrowed_fd(self.fd(), what)];
         // Whatever it says, the next try says more.
         let _ = rustix::event::poll(&mut descriptors, limit.as_ref());
     }
@@ -303,7 +325,7 @@ impl HostEnd {
     /// Writes what fits now of the parts.
     pub(crate) fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         loop {
-            match send(self.0.get_ref().as_fd(), parts) {
+            match send(self.fd(), parts) {
                 Err(Errno::INTR) => {}
                 result => return Ok(result?),
             }
@@ -312,7 +334,7 @@ impl HostEnd {
 
     /// For writes that would have blocked. Registers for writing as long as it lives.
     pub(crate) fn room(&self) -> io::Result<Room> {
-        let copy = self.0.get_ref().as_fd().try_clone_to_owned()?;
+        let copy = self.fd().try_clone_to_owned()?;
         watch(copy, Interest::WRITABLE).map(Room)
     }
 }
@@ -346,7 +368,7 @@ impl Readable<'_> {
 
 impl Source for &HostEnd {
     fn read_into(&mut self, buffer: &mut Vec<u8>, max: usize) -> io::Result<usize> {
-        read_into(self.0.get_ref().as_fd(), buffer, max.min(READ_GRANT))
+        read_into(self.fd(), buffer, max.min(READ_GRANT))
     }
 
     fn has_grown(&mut self, buffer: &mut Vec<u8>) {

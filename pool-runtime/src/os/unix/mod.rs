@@ -12,7 +12,7 @@ mod process;
 mod worker;
 
 pub(crate) use adopt::{Adopted, Adoption, adopt, forget_environment, is_privileged, is_worker};
-pub(crate) use channel::{ChannelEnd, HostEnd, Readable, WithoutWaiting, local_channel};
+pub(crate) use channel::{Arrivals, ChannelEnd, HostEnd, Readable, WithoutWaiting, local_channel};
 pub(crate) use clock::nanos;
 pub(crate) use forks::fork_depth;
 pub(crate) use mapping::Mapping;
