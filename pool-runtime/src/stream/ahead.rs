@@ -80,8 +80,9 @@ impl<T> Ahead<T> {
 
     /// There will be so many more.
     pub(super) fn reserve(&mut self, more: usize) {
-        if let Ahead::Ordered(handles, _) = self {
-            handles.reserve(more);
+        match self {
+            Ahead::Ordered(handles, _) => handles.reserve(more),
+            Ahead::Unordered(ahead) => ahead.reserve(more),
         }
     }
 
@@ -118,8 +119,6 @@ impl<T> Ahead<T> {
         let attempts = handle.attempts();
         if comes_again {
             spare.push(handle);
-        } else if !spare.is_empty() {
-            *spare = Vec::new();
         }
         result.map(|result| (result, attempts))
     }

@@ -55,6 +55,11 @@ impl<T> Unordered<T> {
         self.count
     }
 
+    /// There will be so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        self.seats.reserve(more.saturating_sub(self.free.len()));
+    }
+
     pub(super) fn has_ended(&self) -> bool {
         !self.front.is_empty() || !self.line.state().seats.is_empty()
     }
