@@ -357,8 +357,9 @@ impl Permit<'_> {
 pub(crate) struct RoomWatch(Option<WatchKey>);
 
 impl RoomWatch {
-    /// Whether `pool`, whose watch this is, would say at once what becomes of a job, and would take it:
-    /// it has room, or refuses it. Tells `cx` when that may have changed.
+    /// Ready once `pool`, whose watch this is, would say at once what becomes of a job: true if it takes
+    /// jobs, or says of each why none can be run; false if it refuses all. Tells `cx` when that may
+    /// have changed.
     pub(crate) fn poll(&self, pool: &Pool, cx: &mut Context<'_>) -> Poll<bool> {
         match (pool.host(), self.0) {
             (Some(host), Some(key)) if !host.is_closed() => host.room.watch(key, cx).map(|()| true),

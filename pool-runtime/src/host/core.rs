@@ -6,7 +6,7 @@
 //!    does who submits a job behind others that no worker takes try at all, if the driver comes
 //!    soon.
 //! 2. A thread that came to submit does at most [`COMBINE`] entries for others, then leaves the
-//!    rest to the driver. Only the driver waits for the lock; the others make way for it.
+//!    rest to the driver, which waits for the lock, as does who only wants to see what is there.
 //! 3. Under the lock nothing of a user's runs: wakers are woken and values are dropped after it,
 //!    by [`After`].
 //!
@@ -234,8 +234,7 @@ impl Host {
     /// inbox besides. What it takes with it is dropped outside of the lock.
     pub(super) fn look_at<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
         let inner = self.lock();
-        let posted = self.inbox.jobs();
-        let seen = look(&inner.core, posted);
+        let seen = look(&inner.core, self.inbox.jobs());
         drop(inner);
         self.catch_up();
         seen
@@ -243,13 +242,16 @@ impl Host {
 
     /// The same, and a job that runs is seen to run, though its worker's greeting may lie unread.
     pub(super) fn look_closely_at<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
-        let early = self.lock().core.seats.links_not_up();
-        for link in early {
-            let mut after = After::new();
-            self.work(self.lock(), Some(News::Replies(link)), &mut after);
-            self.settle(after);
+        let mut inner = self.lock();
+        let mut after = After::new();
+        for link in inner.core.seats.links_not_up() {
+            self.feed(&mut inner, News::Replies(link), self.now(), &mut after);
         }
-        self.look_at(look)
+        let seen = look(&inner.core, self.inbox.jobs());
+        self.leave(inner, false, &mut after);
+        self.settle(after);
+        self.catch_up();
+        seen
     }
 
     /// The same if nobody has the lock.

@@ -85,10 +85,12 @@ impl<T> Scheduler<T> {
             } else if before == 0 {
                 self.crew[slot].head_since = now;
             }
-            if before < 2 && self.crew[slot].window.len() > 1 {
-                self.arm_tick(now);
-            }
+            let is_crowded = before < 2 && self.crew[slot].window.len() > 1;
+            let nobody_was = self.crew.sums().crowded == 0;
             self.crew.settle(slot, now);
+            if is_crowded {
+                self.arm_tick(now, nobody_was);
+            }
         }
     }
 

@@ -250,10 +250,9 @@ impl<T> Scheduler<T> {
         }
     }
 
-    /// Some window holds jobs behind its head.
-    pub(super) fn arm_tick(&mut self, now: Time) {
-        let nobody_waits = self.crew.sums().crowded == 0;
-        if self.tick_at.is_none_or(|at| nobody_waits && at <= now) {
+    /// A window holds jobs behind its head. `is_first`: no other one did.
+    pub(super) fn arm_tick(&mut self, now: Time, is_first: bool) {
+        if self.tick_at.is_none_or(|at| is_first && at <= now) {
             self.tick_at = Some(now + self.stuck_after());
         }
     }
@@ -283,7 +282,7 @@ impl<T> Scheduler<T> {
         for slot in self.crew.slots() {
             let worker = &self.crew[slot];
             if worker.is_crowded() {
-                let due = worker.head_since + after * worker.slack;
+                let due = worker.head_since + after.saturating_mul(worker.slack);
                 if due <= now {
                     self.take_back(now, slot, true);
                 } else {
