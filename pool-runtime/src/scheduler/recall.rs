@@ -290,6 +290,7 @@ impl<T> Scheduler<T> {
                 }
             }
         }
+        // However many heads come due one after the other, they are looked at together.
         self.tick_at = Some(next.max(now + after / 4));
     }
 
