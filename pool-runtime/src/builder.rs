@@ -11,7 +11,7 @@ use crate::host::{self, Host, LaunchPlan, Output, Program, Variable};
 use crate::policy::{RetryPolicy, Terms};
 use crate::pool::Pool;
 use crate::registry;
-use crate::scheduler::Config;
+use crate::scheduler::{Config, LATENCY, horizon};
 use crate::worker;
 
 /// Payloads travel with a length of 32 bits, and something of a frame comes before them.
@@ -19,10 +19,6 @@ const MAX_PAYLOAD: u64 = u32::MAX as u64 - 4096;
 
 /// Jobs that may be handed to one worker and not be answered.
 const WINDOW: usize = 1024;
-
-/// What is handed to a worker ahead is expected to take no longer than this: more would not make
-/// anything faster, and would wait there for longer than need be.
-const HORIZON: Duration = Duration::from_micros(200);
 
 /// Configures a [`Pool`]; made by [`Pool::builder`].
 ///
@@ -375,7 +371,8 @@ impl PoolBuilder {
             workers,
             // Where output is captured it has to stay one: whose line it is would not be known.
             window: if captures { 1 } else { WINDOW },
-            horizon: HORIZON,
+            horizon: horizon(workers, processors()),
+            latency: LATENCY,
             max_jobs_per_worker: self.max_jobs_per_worker,
             idle_timeout: self.idle_timeout,
             start_timeout: self.start_timeout,
@@ -399,7 +396,7 @@ impl PoolBuilder {
             Some(n) => u32::try_from(n).ok().filter(|&n| n <= 1 << 16).ok_or_else(|| {
                 BuildError::new(format!("{n} workers are more than 65,536: ask for fewer"))
             }),
-            None => Ok(thread::available_parallelism().map_or(1, |n| n.get() as u32)),
+            None => Ok(processors()),
         }
     }
 }
@@ -436,6 +433,10 @@ fn check_variable(variable: &Variable) -> Result<(), BuildError> {
 
 fn missing(setting: &str, path: &Path, what: &str, way_out: &str) -> BuildError {
     BuildError::new(format!("`{setting}`: there is {what} at `{}`: {way_out}", path.display()))
+}
+
+fn processors() -> u32 {
+    thread::available_parallelism().map_or(1, |n| n.get() as u32)
 }
 
 #[cfg(test)]

@@ -307,7 +307,8 @@ impl Core {
 
     /// Puts a job into a worker's window. Returns how many places in the queue its leaving frees.
     fn assign(&mut self, around: &Around, assignment: Assignment, after: &mut After) -> usize {
-        let Assignment { worker, job, attempt, bounded, first: is_first, prompt } = assignment;
+        let Assignment { worker, job, attempt, bounded, first: is_first, brief, prompt } =
+            assignment;
         let bounds = bounded.then(|| self.scheduler.bounds(self.now, job));
         let Bounds { remaining, memory_limit } = bounds.unwrap_or_default();
         let Some(task) = self.scheduler.get(job) else { return 0 };
@@ -326,7 +327,7 @@ impl Core {
         if is_first_there {
             seat.begin_head(Some(task), around, &mut after.wakers, &mut after.trace);
         }
-        if !prompt && link.journal.is_none() && seat.is_up {
+        if brief && link.journal.is_none() && seat.is_up {
             let (is_alone, is_followed) = (is_first_there, cell.is_followed());
             if is_alone && !is_followed {
                 cell.set_alone();

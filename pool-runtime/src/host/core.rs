@@ -519,6 +519,7 @@ mod tests {
             workers: 1,
             window: 1,
             horizon: Duration::MAX,
+            latency: Duration::MAX,
             max_jobs_per_worker: None,
             idle_timeout: None,
             start_timeout: Duration::MAX,

@@ -132,9 +132,10 @@ impl<T> Scheduler<T> {
         let priority = terms.priority;
         self.queue.remove(&mut self.jobs, priority, index);
         let first = self.jobs[index].goes_to(slot);
-        let worker = self.crew.hand(slot, index, weight);
-        let prompt = weight.is_long();
-        self.actions.assign(Assignment { worker, job: key, attempt, bounded, first, prompt });
+        let (worker, prompt) = self.crew.hand(slot, index, weight);
+        let brief = weight.is_brief();
+        let given = Assignment { worker, job: key, attempt, bounded, first, brief, prompt };
+        self.actions.assign(given);
     }
 
     /// The first job of this window, if it has any, can run from now on.

@@ -208,12 +208,12 @@ impl Crew {
         !self.idle.is_empty()
     }
 
-    /// Puts a job into the window of this worker.
+    /// Puts a job into the window of this worker; whether it is to write before what it holds back.
     #[inline]
-    pub(super) fn hand(&mut self, slot: u32, index: u32, weight: Weight) -> WorkerId {
+    pub(super) fn hand(&mut self, slot: u32, index: u32, weight: Weight) -> (WorkerId, bool) {
         let worker = &mut self[slot];
-        worker.window.push(index, weight);
-        WorkerId { slot, generation: worker.generation }
+        let prompt = worker.window.push(index, weight);
+        (WorkerId { slot, generation: worker.generation }, prompt)
     }
 
     /// Whether one more job of this weight keeps a window that holds some within the horizon.

@@ -31,17 +31,16 @@ impl Weight {
         };
     }
 
-    /// Whoever waits for a reply that was held back must not wait for such a job as well. What is
-    /// not known is long.
+    /// It ends soon. What is not known does not.
     #[inline]
-    pub(super) fn is_long(self) -> bool {
-        self.0 > LONG
+    pub(super) fn is_brief(self) -> bool {
+        self.nanos() <= BRIEF
     }
 }
 
-/// For so many nanoseconds a reply may be held back. A write of many replies at once, which costs
-/// a few microseconds, is cheap beside a job that takes longer.
-const LONG: u32 = 50_000;
+/// A write of many replies at once, which costs a few microseconds and wakes the host, is cheap beside
+/// so many nanoseconds.
+pub(super) const BRIEF: u64 = 50_000;
 
 /// By the number of the function.
 #[derive(Default)]

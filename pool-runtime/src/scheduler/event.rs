@@ -191,7 +191,9 @@ pub(crate) struct Assignment {
     pub(crate) bounded: bool,
     /// It leaves the queue for the first time: its place is free for another.
     pub(crate) first: bool,
-    /// It may take long: replies that the worker holds back are to be written before it begins.
+    /// It is expected to end soon.
+    pub(crate) brief: bool,
+    /// Replies that the worker holds back are to be written before it begins.
     pub(crate) prompt: bool,
 }
 

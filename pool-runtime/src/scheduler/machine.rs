@@ -12,6 +12,7 @@ use crate::policy::Terms;
 use crate::stats::Histogram;
 
 use super::actions::Actions;
+use super::config::Config;
 use super::crew::Crew;
 use super::estimate::Estimates;
 use super::event::{Action, Assignment, Bounds, Ending, Event, JobKey, Readiness, Time, nanos};
@@ -19,31 +20,6 @@ use super::job::{Doom, Jobs, Rare};
 use super::launches::Launches;
 use super::queue::Queue;
 use super::worker::{Limits, Stage};
-
-/// What the pool was built with.
-#[derive(Clone, Debug)]
-pub(crate) struct Config {
-    /// Processes at a time.
-    pub(crate) workers: u32,
-    /// Jobs handed to one worker and not yet answered, at most.
-    pub(crate) window: usize,
-    /// What the jobs in one window are expected to take together, at most; one job may take
-    /// longer. A worker that has not shown in this time that it gets on is handed nothing more.
-    pub(crate) horizon: Duration,
-    /// A worker is replaced after so many attempts.
-    pub(crate) max_jobs_per_worker: Option<u64>,
-    /// A worker without a job for so long is stopped, and comes back on demand.
-    pub(crate) idle_timeout: Option<Duration>,
-    /// A launch that takes longer has failed.
-    pub(crate) start_timeout: Duration,
-    /// A kill ends a worker. If not, it runs on until its job returns, its slot is taken as long as
-    /// that, and no job is handed to it ahead.
-    pub(crate) killable: bool,
-    /// The terms of jobs that bring none.
-    pub(crate) defaults: Terms,
-    /// For the jitter of back-offs.
-    pub(crate) seed: u64,
-}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Mode {
@@ -102,6 +78,8 @@ impl<T> Scheduler<T> {
         let limits = Limits {
             window: config.window,
             horizon: nanos(config.horizon),
+            soon: nanos(config.soon()),
+            stuck: nanos(config.stuck()),
             max_jobs: config.max_jobs_per_worker,
         };
         let mut scheduler = Scheduler {

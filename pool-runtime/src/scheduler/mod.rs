@@ -44,6 +44,7 @@
 //!   order in which they were submitted, whether they were handed ahead or not.
 
 mod actions;
+mod config;
 mod course;
 mod crew;
 mod early;
@@ -66,7 +67,8 @@ mod times;
 mod window;
 mod worker;
 
+pub(crate) use config::{Config, LATENCY, horizon};
 pub(crate) use event::{
     Action, Assignment, Bounds, Ending, Event, JobKey, Readiness, Reply, Time, WorkerId,
 };
-pub(crate) use machine::{Config, Scheduler};
+pub(crate) use machine::Scheduler;

@@ -33,10 +33,6 @@ const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// after a stop or a kill, a reply that was written, the answer to a recall.
 pub(super) const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How many times the horizon the head of a window may take before those behind it are taken back,
-/// if nobody is idle.
-const STUCK: u32 = 5;
-
 /// How many times as long a worker may need that has not even begun: the machine is busy.
 const MOST_SLACK: u32 = 32;
 
@@ -261,7 +257,7 @@ impl<T> Scheduler<T> {
     #[inline]
     pub(super) fn look_sooner_if_idle(&mut self, now: Time) {
         if self.crew.sums().crowded > 0 && self.crew.has_idle() {
-            let soon = now + self.config.horizon;
+            let soon = now + self.stuck_after();
             if self.tick_at.is_none_or(|at| at > soon) {
                 self.tick_at = Some(soon);
             }
@@ -270,8 +266,8 @@ impl<T> Scheduler<T> {
 
     /// How long the head of a window may take before those behind it are taken back.
     fn stuck_after(&self) -> Duration {
-        let horizon = self.config.horizon;
-        if self.crew.has_idle() { horizon } else { horizon.saturating_mul(STUCK) }
+        // Where somebody idles there are processors to be had.
+        if self.crew.has_idle() { self.config.soon() } else { self.config.stuck() }
     }
 
     /// Takes back what lies behind a job that takes longer than was expected, so that others can
@@ -291,7 +287,7 @@ impl<T> Scheduler<T> {
             }
         }
         // However many heads come due one after the other, they are looked at together.
-        self.tick_at = Some(next.max(now + after / 4));
+        self.tick_at = Some(next.max(now + self.config.soon()));
     }
 
     /// Recalls the windows whose head lies there for too long, so that a stopped or frozen

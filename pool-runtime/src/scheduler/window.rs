@@ -2,7 +2,11 @@
 
 use std::collections::VecDeque;
 
-use super::estimate::Weight;
+use super::estimate::{BRIEF, Weight};
+
+/// A reply may be held back for so much of the time that its job has waited already, and in any case
+/// for as long as a brief job takes.
+const HELD_BACK: u64 = 4;
 
 pub(super) struct Window {
     jobs: VecDeque<(u32, Weight)>,
@@ -10,11 +14,14 @@ pub(super) struct Window {
     load: u64,
     /// What came last, even if it has left: the next will likely be of its kind.
     last: Weight,
+    /// For so long, in nanoseconds, the oldest of the replies that are held back will have waited
+    /// when all of it has run.
+    held: u64,
 }
 
 impl Window {
     pub(super) fn new() -> Self {
-        Window { jobs: VecDeque::new(), load: 0, last: Weight::UNKNOWN }
+        Window { jobs: VecDeque::new(), load: 0, last: Weight::UNKNOWN, held: 0 }
     }
 
     #[inline]
@@ -32,15 +39,31 @@ impl Window {
         self.jobs.front().map(|&(index, _)| index)
     }
 
+    #[inline]
+    pub(super) fn head_weight(&self) -> Weight {
+        self.jobs.front().map_or(Weight::NONE, |&(_, weight)| weight)
+    }
+
     pub(super) fn iter(&self) -> impl DoubleEndedIterator<Item = u32> + '_ {
         self.jobs.iter().map(|&(index, _)| index)
     }
 
+    /// Whether what is held back is to be written before this one begins: whoever waits for that
+    /// must not wait for this one as well.
     #[inline]
-    pub(super) fn push(&mut self, index: u32, weight: Weight) {
+    pub(super) fn push(&mut self, index: u32, weight: Weight) -> bool {
+        let bearable = BRIEF.max(self.load / HELD_BACK);
+        // All that came before an empty window was heard.
+        let held = if self.is_empty() { 0 } else { self.held };
         self.jobs.push_back((index, weight));
         self.load += weight.nanos();
         self.last = weight;
+        self.held = held + weight.nanos();
+        let prompt = self.held > bearable;
+        if prompt {
+            self.held = 0;
+        }
+        prompt
     }
 
     #[inline]

@@ -28,6 +28,10 @@ pub(super) struct Limits {
     pub(super) window: usize,
     /// In nanoseconds.
     pub(super) horizon: u64,
+    /// What takes no time is done by then, in nanoseconds, unless all processors are busy.
+    pub(super) soon: u64,
+    /// What does not come in this time, in nanoseconds, is stuck.
+    pub(super) stuck: u64,
     pub(super) max_jobs: Option<u64>,
 }
 
@@ -157,9 +161,16 @@ impl Worker {
     /// refused however late it gets, and so is what is heavier, until the worker has changed.
     #[inline]
     pub(super) fn places_for(&self, weight: Weight, now: Time, limits: &Limits) -> usize {
-        let gets_on = || now.nanos_since(self.head_since) <= limits.horizon;
+        let gets_on = || now.nanos_since(self.head_since) <= self.due_after(limits);
         let has_room = || gets_on() && self.window.takes(weight, limits.horizon);
         if self.window.is_empty() || has_room() { self.places(limits) } else { 0 }
+    }
+
+    /// If the head takes longer than this, in nanoseconds, it does not take what was expected of it.
+    #[inline]
+    pub(super) fn due_after(&self, limits: &Limits) -> u64 {
+        let expected = self.window.head_weight().nanos();
+        limits.soon.saturating_add(2 * expected).min(limits.stuck)
     }
 
     /// How many more jobs could be handed to it, if they are like those before.

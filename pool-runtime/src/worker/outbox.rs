@@ -33,8 +33,9 @@ const NO_SEQ: u64 = u64::MAX;
 const BACKLOG: usize = 256 * 1024;
 /// Replies that are held back, in bytes at most, before one more.
 const BATCH: u64 = 16 * 1024;
-/// How long a reply is held back while there are other jobs to run, in nanoseconds.
-const HELD_BACK: u64 = 100_000;
+/// How long a reply is held back while there are other jobs to run, in nanoseconds, if the host, which
+/// knows how long it has waited, does not want it sooner.
+const HELD_BACK: u64 = 500_000;
 /// How long a thread that logs waits for a host that does not read.
 const PATIENCE: Duration = Duration::from_millis(100);
 

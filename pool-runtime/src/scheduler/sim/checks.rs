@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::policy::Priority;
 
+use super::super::event::nanos;
 use super::super::job::{Doom, Place};
 use super::super::worker::Stage;
 use super::super::{Action, Ending, Reply, WorkerId};
@@ -135,8 +136,11 @@ impl World {
             let all = load.saturating_add(self.expected(number));
             let horizon = u64::try_from(self.config.horizon.as_nanos()).unwrap_or(u64::MAX);
             ensure!(all <= horizon, "job {number} makes the window too long: {all} ns");
-            let since = self.now.since(process.head_since);
-            ensure!(since <= self.config.horizon, "job {number} is put behind one that is stuck");
+            let since = self.now.nanos_since(process.head_since);
+            let head = process.loads.front().copied().unwrap_or_default();
+            let latency = nanos(self.config.latency);
+            let due = (latency / 10).saturating_add(2 * head).min(latency.saturating_mul(2));
+            ensure!(since <= due, "job {number} is put behind one that is stuck");
         }
         let left = self.config.max_jobs_per_worker.map(|max| max.saturating_sub(process.served));
         ensure!(

@@ -162,7 +162,7 @@ impl World {
                 self.processes.push(process);
                 Ok(())
             }
-            Action::Assign(Assignment { worker, job, attempt, bounded, first, prompt }) => {
+            Action::Assign(Assignment { worker, job, attempt, bounded, first, brief, prompt }) => {
                 self.count("action Assign");
                 let bounds = bounded.then(|| self.scheduler.bounds(self.now, job));
                 let Bounds { remaining, memory_limit } = bounds.unwrap_or_default();
@@ -187,17 +187,26 @@ impl World {
                 job.order = self.scheduler.jobs[job.key.index].order;
                 job.order_at = job.counted();
                 let expected = self.expected(number);
-                ensure!(
-                    prompt == (expected > 50_000),
-                    "job {number} takes {expected} ns: {prompt}"
-                );
+                ensure!(brief == (expected <= 50_000), "job {number} takes {expected} ns: {brief}");
                 let at = self.find(worker).ok_or("assigned to nobody")?;
                 let process = &mut self.processes[at];
                 if process.window.is_empty() {
+                    process.held = 0;
                     process.head_since = self.now;
                     process.last_sign = self.now;
                 }
                 process.window.push_back(number);
+                let load: u64 = process.loads.iter().sum();
+                process.held += expected;
+                let told = process.held;
+                if prompt {
+                    process.held = 0;
+                }
+                let bearable = (load / 4).max(50_000);
+                ensure!(
+                    prompt == (told > bearable),
+                    "job {number}: {told} ns behind {load} ns: {prompt}"
+                );
                 process.loads.push_back(expected);
                 if process.life == Life::Running {
                     self.note_head(at);
@@ -269,8 +278,8 @@ impl World {
             self.count("fetched from a worker that starts");
         }
         let process = &self.processes[at];
-        let times = if self.somebody_idles() { 1 } else { 5 };
-        let patience = self.config.horizon.saturating_mul(times);
+        let latency = self.config.latency;
+        let patience = if self.somebody_idles() { latency / 10 } else { latency.saturating_mul(2) };
         let stuck = process.window.len() > 1 && process.head_since + patience <= now;
         if stuck && !(silent || doomed || over || self.shut) {
             self.count("taken back from behind a long job");

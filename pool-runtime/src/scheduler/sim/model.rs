@@ -96,6 +96,8 @@ pub(super) struct Process {
     pub(super) window: VecDeque<usize>,
     /// What each of these was expected to take, in nanoseconds.
     pub(super) loads: VecDeque<u64>,
+    /// How long, as far as is expected, the oldest reply that it holds back will have waited.
+    pub(super) held: u64,
     /// The first so many jobs of the window are claimed, and of these the first so many
     /// answered: the replies were written and not yet fed.
     pub(super) claimed: usize,
@@ -137,6 +139,7 @@ impl Process {
             runs_on: false,
             window: VecDeque::new(),
             loads: VecDeque::new(),
+            held: 0,
             claimed: 0,
             replies: VecDeque::new(),
             has_just_answered: false,

@@ -11,9 +11,10 @@ use std::time::Duration;
 
 use crate::policy::{Priority, RetryPolicy, Terms};
 
+use super::super::config::Config;
 use super::super::event::{Action, Assignment, Ending, Event, Time};
 use super::super::job::{Doom, Place};
-use super::super::machine::{Alarm, Config};
+use super::super::machine::Alarm;
 use super::super::worker::Stage;
 use super::Counters;
 use super::world::World;

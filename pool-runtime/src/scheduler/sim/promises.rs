@@ -246,14 +246,15 @@ impl World {
         if told.is_crowded() {
             // Twice, since one moment serves all; and the driver may be late.
             let late = Duration::from_millis(3);
-            let horizon = self.config.horizon;
+            let latency = self.config.latency;
             // Somebody has nothing to do meanwhile.
             let idles = self.scheduler.crew.longest_idle().filter(|_| process.claimed > 0);
             if let Some(idle_since) = idles.map(|slot| self.scheduler.crew[slot].idle_since) {
-                let until = since.max(idle_since) + horizon.saturating_mul(2 * (1 + told.slack));
+                let until =
+                    since.max(idle_since) + (latency / 10).saturating_mul(2 * (1 + told.slack));
                 ensure!(until + late > now, "jobs are kept from the idle by {worker:?}");
             }
-            let patience = horizon.saturating_mul(2 * 5 * told.slack);
+            let patience = latency.saturating_mul(2 * 2 * told.slack);
             ensure!(since + patience + late > now, "jobs are stuck in {worker:?}");
         }
         if process.claimed == 0 {

@@ -2,19 +2,21 @@
 //!
 //! Workers take exactly as long as their jobs do while they have a core; if there are more workers
 //! than cores they take turns. They hold their replies back as real ones do. The driver is as late
-//! as a timer of one millisecond makes it, and reads what is held back whenever it looks.
+//! as a timer of one millisecond makes it, and hears of what is written at once or, if it has to wait
+//! for a core, a while later; it reads what is held back whenever it looks.
 
 use std::collections::VecDeque;
 use std::time::Duration;
 
 use crate::policy::Terms;
 
+use super::super::config::{Config, LATENCY, horizon};
 use super::super::event::{Action, Assignment, Event, Reply, Time, WorkerId};
-use super::super::machine::{Config, Scheduler};
+use super::super::machine::Scheduler;
 
 const LATE: Duration = Duration::from_millis(1);
 /// A worker writes its replies when the oldest is as old as that, or when there are so many.
-const HELD_FOR: Duration = Duration::from_micros(100);
+const HELD_FOR: Duration = Duration::from_micros(500);
 const HELD: usize = 256;
 /// For so long a worker has its core while others wait for it.
 const TURN: Duration = Duration::from_millis(3);
@@ -48,6 +50,10 @@ struct Race<'a> {
     line: VecDeque<usize>,
     free_cores: usize,
     now: Time,
+    /// The driver hears so much later that something was written.
+    deaf_for: Duration,
+    /// When it was written.
+    written: Option<Time>,
     /// When each job was answered, as far as the host knows.
     answered: Vec<Time>,
     assigned: usize,
@@ -57,10 +63,20 @@ impl Race<'_> {
     /// All jobs are submitted at once; when was each answered? And how many jobs were handed out,
     /// again and again if they came back.
     fn run(workers: u32, cores: usize, jobs: &[Duration]) -> (Vec<Duration>, usize) {
+        Race::with_a_late_driver(Duration::ZERO, workers, cores, jobs)
+    }
+
+    fn with_a_late_driver(
+        deaf_for: Duration,
+        workers: u32,
+        cores: usize,
+        jobs: &[Duration],
+    ) -> (Vec<Duration>, usize) {
         let config = Config {
             workers,
             window: 1024,
-            horizon: Duration::from_micros(200),
+            horizon: horizon(workers, cores as u32),
+            latency: LATENCY,
             max_jobs_per_worker: None,
             idle_timeout: None,
             start_timeout: Duration::from_secs(30),
@@ -76,6 +92,8 @@ impl Race<'_> {
             line: VecDeque::new(),
             free_cores: cores,
             now,
+            deaf_for,
+            written: None,
             answered: vec![Time::default(); jobs.len()],
             assigned: 0,
         };
@@ -178,7 +196,11 @@ impl Race<'_> {
         let runner = &self.runners[at];
         let old = runner.held_since + HELD_FOR <= self.now || runner.held.len() >= HELD;
         if old || runner.window.front().is_none_or(|&(_, prompt)| prompt) {
-            self.book(at);
+            if self.deaf_for.is_zero() {
+                self.book(at);
+            } else if !runner.held.is_empty() {
+                self.written.get_or_insert(self.now);
+            }
         }
         let runner = &mut self.runners[at];
         match runner.window.pop_front() {
@@ -201,6 +223,8 @@ impl Race<'_> {
         });
         let next = next.min().map(|(wait, at)| (self.now + wait, at));
         let due = self.scheduler.poll_timeout().map(|due| (due + LATE).max(self.now));
+        let heard = self.written.map(|at| at + self.deaf_for);
+        let due = due.into_iter().chain(heard).min();
         let (until, at) = match (next, due) {
             (Some((until, at)), due) if due.is_none_or(|due| until <= due) => (until, Some(at)),
             (_, Some(due)) => (due, None),
@@ -217,6 +241,7 @@ impl Race<'_> {
         match at {
             Some(at) => self.come_to_an_end(at),
             None => {
+                self.written = None;
                 (0..self.runners.len()).for_each(|at| self.book(at));
                 self.scheduler.handle_timeout(self.now);
                 self.act();
@@ -276,6 +301,21 @@ fn nobody_waits_for_long_behind_a_job_that_takes_long() {
             println!("{workers} workers on {cores} cores, job {at} is slow: {last:?}");
             let place = format!("{workers} workers on {cores} cores, job {at} is slow");
             assert!(last < Duration::from_millis(10), "{place}: its neighbours take {last:?}");
+        }
+    }
+}
+
+#[test]
+fn workers_have_enough_to_do_until_the_driver_has_its_turn() {
+    for micros in [3, 10, 30, 100, 300] {
+        let jobs = vec![Duration::from_micros(micros); (300_000 / micros) as usize];
+        for &(workers, cores) in PLACES {
+            let ideal = jobs.iter().sum::<Duration>() / cores as u32;
+            let (answered, _) = Race::with_a_late_driver(LATE, workers, cores, &jobs);
+            let took = answered.into_iter().max().unwrap();
+            let place = format!("{workers} workers on {cores} cores, jobs of {micros} us");
+            println!("{place}: {took:?}, ideal {ideal:?}");
+            assert!(took < ideal.mul_f64(1.02) + 2 * LATE, "{place}: {took:?}, and not {ideal:?}");
         }
     }
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 use crate::error::WorkerExit;
 use crate::policy::{Priority, RetryPolicy, Terms};
 
+use super::super::config::Config;
 use super::super::event::{Event, JobKey, Reply, Time, WorkerId};
-use super::super::machine::{Config, Scheduler};
+use super::super::machine::Scheduler;
 use super::model::{Dice, ModelJob, Process};
 use super::mutants::Mutant;
 use super::numbers::Numbers;
@@ -64,6 +65,7 @@ impl World {
             workers: dice.one_of(&[1, 2, 2, 3, 3, 3, 3, 4, 4, 5, 5, 12]),
             window: dice.one_of(&[1, 1, 1, 2, 3, 5, 16, 64]),
             horizon: dice.one_of(&[Duration::MAX, Duration::from_micros(200)]),
+            latency: dice.one_of(&[Duration::MAX, Duration::from_millis(2)]),
             max_jobs_per_worker: dice.one_of(&[None, None, Some(1), Some(3), Some(7)]),
             idle_timeout: dice.one_of(&[None, None, None, millis(20), millis(400)]),
             start_timeout: Duration::from_millis(dice.one_of(&[100, 1000])),
