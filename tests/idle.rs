@@ -6,12 +6,18 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::future::Future as _;
+use std::pin::Pin;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::mpsc::{self, Receiver, Sender};
+use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use pool::{JobContext, Pool, call, pool_job, submit};
+use pool::{JobContext, JobError, JobHandle, Pool, call, pool_job, submit};
 use pool_tests::jobs::{self, Death};
-use pool_tests::{Isolation, proc, wait_until};
+use pool_tests::{Isolation, proc, scratch, wait_until};
 
 /// How long it is watched.
 const WATCHED: Duration = Duration::from_secs(10);
@@ -118,5 +124,76 @@ fn what_is_large_wakes_the_driver_when_it_is_whole_and_not_for_each_piece() {
         assert_eq!(submit!(pool => count, bytes).wait().unwrap(), LEN);
         let and_back = driver_sleeps() - there;
         assert!(there - before < SOME && and_back < SOME, "{} and {and_back}", there - before);
+    });
+}
+
+#[pool_job]
+fn nothing() {}
+
+/// Holds up whoever wakes it.
+struct HoldsUp {
+    told: Sender<()>,
+    until: Mutex<Receiver<()>>,
+}
+
+impl Wake for HoldsUp {
+    fn wake(self: Arc<HoldsUp>) {
+        let _ = self.told.send(());
+        let _ = self.until.lock().unwrap().recv();
+    }
+}
+
+/// Counts how often it is woken.
+struct Counts(AtomicUsize);
+
+impl Wake for Counts {
+    fn wake(self: Arc<Counts>) {
+        self.0.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+/// Asks for its result as long as that is worth while: again after each time that it was woken.
+fn ask<T>(mut handle: JobHandle<T>) -> Option<Result<T, JobError>> {
+    let woken = Arc::new(Counts(AtomicUsize::new(0)));
+    let waker = Waker::from(woken.clone());
+    let mut seen = 0;
+    loop {
+        if let Poll::Ready(result) = Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)) {
+            return Some(result);
+        }
+        let now = woken.0.load(Ordering::SeqCst);
+        if now == seen {
+            return None;
+        }
+        seen = now;
+    }
+}
+
+/// Whether a few short jobs that are in flight together give their results while the driver stands
+/// still.
+fn come_without_the_driver() -> bool {
+    let pool = Pool::new(3).unwrap();
+    pool::block_on(pool.ready()).unwrap();
+    // From here on it is known that they are short.
+    (0..20).for_each(|_| submit!(pool => nothing).wait().unwrap());
+    let (file, gate) = (scratch("holds"), scratch("gate"));
+    let mut holds = submit!(pool => jobs::hold, &file, &gate);
+    let ((told, hears), (goes_on, until)) = (mpsc::channel(), mpsc::channel::<()>());
+    let holds_up = Waker::from(Arc::new(HoldsUp { told, until: Mutex::new(until) }));
+    assert!(Pin::new(&mut holds).poll(&mut Context::from_waker(&holds_up)).is_pending());
+    jobs::open(&gate);
+    hears.recv().unwrap();
+    let handles: Vec<_> = (0..6).map(|_| submit!(pool => nothing)).collect();
+    let results: Vec<_> = handles.into_iter().map(ask).collect();
+    drop(goes_on);
+    pool::block_on(pool.shutdown_async());
+    results.into_iter().all(|result| result.is_some_and(|result| result.is_ok()))
+}
+
+#[pool::test]
+fn who_awaits_a_few_short_jobs_needs_no_driver() {
+    Isolation::new().alone().run(|| {
+        // Whoever looks ceases to where processors are busy, as those of a test may be.
+        wait_until("they come", come_without_the_driver);
     });
 }

@@ -228,9 +228,16 @@ impl<T> Future for JobHandle<T> {
     type Output = Result<T, JobError>;
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.cell().look_for_outcome();
         let cell = self.cell();
-        if let Some(small) = ready!(cell.poll_small(cx)) {
+        let mut asked = cell.poll_small(cx);
+        if asked.is_pending() && cell.is_to_be_asked_again(cx.waker()) {
+            if cell.status() == JobStatus::Ended {
+                asked = cell.poll_small(cx);
+            } else {
+                cx.waker().wake_by_ref();
+            }
+        }
+        if let Some(small) = ready!(asked) {
             return Poll::Ready(self.decode(small.encoded()));
         }
         self.take_large_result().map_or(Poll::Pending, Poll::Ready)

@@ -211,11 +211,6 @@ impl Core {
         }
     }
 
-    /// Of the worker that has this job and no other.
-    pub(super) fn link_of_lone(&self, cell: &Arc<Cell>) -> Option<Arc<Link>> {
-        self.seats.link_of_lone(self.key_of(cell)?)
-    }
-
     /// The scheduler's key of a job that it has.
     fn key_of(&self, cell: &Arc<Cell>) -> Option<JobKey> {
         let (key, task) = self.scheduler.at(cell.index()?)?;
@@ -327,12 +322,14 @@ impl Core {
         if is_first_there {
             seat.begin_head(Some(task), around, &mut after.wakers, &mut after.trace);
         }
-        if brief && link.journal.is_none() && seat.is_up {
-            let (is_alone, is_followed) = (is_first_there, cell.is_followed());
-            if is_alone && !is_followed {
-                cell.set_alone();
+        seat.is_brief = brief && link.journal.is_none() && seat.is_up;
+        if seat.is_brief {
+            let is_followed = cell.is_followed();
+            if !is_followed && seat.has_few() && around.plan.spin {
+                cell.set_near();
             }
-            if (is_alone || is_followed) && around.spinner.is_ready() {
+            let is_watched = is_first_there || is_followed || link.is_looked_at();
+            if is_watched && around.looks.spinner.is_ready() {
                 seat.watched = Some(seq);
             }
         }

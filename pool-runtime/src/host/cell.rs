@@ -63,8 +63,10 @@ const NO_INDEX: u32 = u32::MAX;
 const GIVEN_UP: u8 = 0b11;
 /// Its handle gives it up when dropped.
 const CANCEL_ON_DROP: u8 = 1 << 2;
-/// It was handed out as short, and alone in its worker: whoever waits for it may look for its reply.
-const ALONE: u8 = 1 << 3;
+/// It was handed out as short, behind few others or none.
+const NEAR: u8 = 1 << 3;
+/// It was, and whoever waits for it was told to ask again.
+const ASKED: u8 = 1 << 4;
 
 pub(crate) struct Cell {
     birth: Birth,
@@ -197,25 +199,31 @@ impl Cell {
         self.course.status()
     }
 
-    /// It runs, and is short and alone in its worker. Under the core's lock only.
-    pub(super) fn set_alone(&self) {
-        if self.status() == JobStatus::Running {
-            self.flags.fetch_or(ALONE, Ordering::AcqRel);
-        }
+    /// It is short, as are the few before it in its worker, if there are any. Under the core's lock
+    /// only.
+    pub(super) fn set_near(&self) {
+        self.flags.fetch_or(NEAR, Ordering::AcqRel);
     }
 
-    /// Looks for the outcome of a job that is about to give it, for a moment, once.
-    pub(crate) fn look_for_outcome(self: &Arc<Self>) {
-        let is_alone = |flags: u8| flags & ALONE != 0;
-        if is_alone(self.flags.load(Ordering::Relaxed))
-            && is_alone(self.flags.fetch_and(!ALONE, Ordering::AcqRel))
-            && self.status() == JobStatus::Running
-            && !self.birth.is_foreign()
-        {
-            if let Some((holder, _)) = self.place().holder() {
-                holder.help(self);
-            }
+    /// It has no outcome yet, and whoever waits for it is about to sleep. True: there may be one now, or
+    /// after others have had their turn, so that it is to be asked for again. See `help.rs`.
+    pub(crate) fn is_to_be_asked_again(&self, asker: &Waker) -> bool {
+        let flags = self.flags.load(Ordering::Relaxed);
+        if flags & (NEAR | ASKED) == 0 || self.birth.is_foreign() {
+            return false;
         }
+        let is_worth_while = |(holder, _): (Arc<dyn Holder>, i64)| {
+            let has_given_way = flags & ASKED != 0;
+            holder.help(self, asker, has_given_way)
+        };
+        let again = self.place().holder().is_some_and(is_worth_while);
+        self.flags.fetch_and(!NEAR, Ordering::AcqRel);
+        if again {
+            self.flags.fetch_or(ASKED, Ordering::AcqRel);
+        } else {
+            self.flags.fetch_and(!ASKED, Ordering::AcqRel);
+        }
+        again
     }
 
     /// Whether a worker can run it now. Nothing changes once it has ended. Under the core's lock

@@ -32,11 +32,11 @@ use super::hub::Hub;
 use super::inbox::{Inbox, Letter, Mail};
 use super::latch::Latch;
 use super::launch::LaunchPlan;
+use super::looks::Looks;
 use super::news::{Around, News};
 use super::room::Room;
 use crate::os::fork_depth;
 use crate::scheduler::{Config, Readiness, Time, WorkerId};
-use crate::spin::Spinner;
 use crate::stats::WorkReport;
 
 /// What a submitting thread does for others before it leaves the rest to the driver.
@@ -90,7 +90,7 @@ struct Inner {
 impl Host {
     pub(crate) fn new(config: Config, plan: LaunchPlan, queue_capacity: usize) -> Arc<Host> {
         let workers = config.workers;
-        let spinner = Spinner::new(plan.spin);
+        let looks = Looks::new(plan.spin);
         Arc::new_cyclic(|me: &Weak<Host>| {
             let holder: Weak<dyn Holder> = me.clone();
             Host {
@@ -116,7 +116,7 @@ impl Host {
                     plan,
                     closed: AtomicBool::new(false),
                     look_is_due: AtomicBool::new(false),
-                    spinner,
+                    looks,
                     epoch: Instant::now(),
                     hub: Hub::new(),
                     depth: fork_depth(),

@@ -235,6 +235,7 @@ impl Desk {
                 return Readings::End;
             }
             let filled = self.reader.fill(&mut &link.channel);
+            host.came_by_itself(link);
             if !self.book(host, link) {
                 return Readings::End;
             }

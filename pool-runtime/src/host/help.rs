@@ -1,16 +1,21 @@
 //! Whoever waits for a short job looks for its reply: the driver is asleep, and would have to be
 //! woken for it first.
 //!
-//! The worker is told by a word in the recorder, before it has the job, that somebody will look,
-//! and leaves the reply in the ring for as long as it looks for another job itself; then it writes
-//! into the channel, which wakes the driver, so nothing is lost if nobody comes. When the word is
-//! taken back there is one more look: the worker may have seen the old one.
+//! The worker is told by a word in the recorder that somebody looks, and leaves the reply in the ring
+//! for as long as it looks for another job itself; then it writes into the channel, which wakes the
+//! driver, so nothing is lost if nobody comes. When the word is taken back there is one more look: the
+//! worker may have seen the old one.
 //!
-//! A stream does so for all of its jobs that are short, in whichever workers these are: it looks at
-//! their rings when it has no result to give, and what it finds makes room for the next jobs, which
-//! it hands out in the same breath. So calls go round and round without anybody being woken, and
-//! without the driver. The word stays as long as something is found; between two looks a worker
-//! relies on it only while it looks for jobs itself.
+//! Who awaits a handle lets others have their turn first, by waking itself once, unless nobody else has
+//! asked lately: another task may have the next call at hand. Asked again it looks for any reply, in
+//! all workers that have few jobs, and what it finds makes room for the next ones, which it hands out
+//! in the same breath. So calls go round and round among tasks or threads without the driver. If it
+//! finds none it sleeps, and so does everybody after it until something has come: a hundred futures
+//! of one task do not look a hundred times.
+//!
+//! A stream does the same for all of its jobs that are short, whenever it has no result to give. The
+//! word stays as long as something is found; between two looks a worker relies on it only while it
+//! looks for jobs itself.
 
 use std::sync::Arc;
 
@@ -20,33 +25,17 @@ use super::link::Link;
 use super::news::News;
 
 impl Host {
-    /// Looks for the reply to a short job that is alone in its worker, for a moment at most.
-    pub(super) fn look_for_reply(&self, cell: &Arc<Cell>) {
-        if self.is_foreign() || !self.around.spinner.is_on() {
-            return;
-        }
-        let Some(link) = self.try_look_at(|core| core.link_of_lone(cell)).flatten() else {
-            return;
-        };
-        self.around.spinner.spin(|| {
-            self.take_replies(&link);
-            cell.status() == JobStatus::Ended
-        });
-        link.recorder.unwatch();
-        self.take_replies(&link);
-    }
-
     /// Looks for the replies to short jobs, for a moment at most, until `is_found`.
     pub(crate) fn look_for_replies(&self, is_found: impl Fn() -> bool) {
-        if self.is_foreign() || !self.around.spinner.is_on() {
+        if self.is_foreign() || !self.around.looks.spinner.is_on() {
             return;
         }
         let links = self.try_look_at(|core| core.seats.links_looked_for()).unwrap_or_default();
         if links.is_empty() {
             return;
         }
-        let take = || links.iter().for_each(|link| self.take_replies(link));
-        let has_found = self.around.spinner.spin(|| {
+        let take = || links.iter().for_each(|link| _ = self.take_replies(link));
+        let has_found = self.around.looks.spinner.spin(|| {
             take();
             is_found()
         });
@@ -56,9 +45,45 @@ impl Host {
         }
     }
 
-    fn take_replies(&self, link: &Arc<Link>) {
-        if link.has_unseen_replies() {
-            self.enter(News::Replies(link.clone()));
+    /// Looks for the reply to a short job, or to any other, for a moment at most. Whether there was one.
+    pub(super) fn look_for_any(&self, cell: &Cell) -> bool {
+        let looks = &self.around.looks;
+        if looks.are_vain() || self.is_foreign() || !looks.spinner.is_on() {
+            return false;
         }
+        let links = self.try_look_at(|core| core.seats.links_to_look_at()).unwrap_or_default();
+        if links.is_empty() {
+            return false;
+        }
+        // Of each, whatever the others have.
+        let take = || links.iter().fold(false, |found, link| found | self.take_replies(link));
+        if looks.spinner.spin(|| take() || cell.status() == JobStatus::Ended) {
+            return true;
+        }
+        links.iter().for_each(|link| link.look_away());
+        let has_found = take();
+        looks.set_vain(!has_found);
+        has_found
+    }
+
+    /// Something has come that nobody looked for.
+    pub(super) fn came_by_itself(&self, link: &Link) {
+        link.nobody_looked();
+        self.around.looks.set_vain(false);
+    }
+
+    /// Whether there were some that count: others may have to wait for what comes over the channel, or
+    /// for whoever is in the core.
+    fn take_replies(&self, link: &Arc<Link>) -> bool {
+        if !link.has_unseen_replies() {
+            return false;
+        }
+        let before = link.unseen();
+        self.enter(News::Replies(link.clone()));
+        let has_some = link.unseen() > before;
+        if has_some {
+            self.around.looks.set_vain(false);
+        }
+        has_some
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::task::Waker;
 
 use tokio::runtime::Handle;
 
@@ -22,8 +23,8 @@ impl Holder for Host {
         self.driver_runtime().cloned()
     }
 
-    fn help(&self, cell: &Arc<Cell>) {
-        self.look_for_reply(cell);
+    fn help(&self, cell: &Cell, asker: &Waker, has_given_way: bool) -> bool {
+        !has_given_way && self.around.looks.is_another(asker) || self.look_for_any(cell)
     }
 }
 

@@ -4,7 +4,7 @@
 //! be touched without that: the out-buffer under a lock of its own, and atomics.
 
 use std::io::{self, IoSlice};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::Duration;
@@ -62,6 +62,8 @@ pub(crate) struct Link {
     pub(super) blocked: Notify,
     /// Why the host gave this worker up, whatever its exit says.
     condemned: Mutex<Option<String>>,
+    /// Somebody looks for replies: also for those to jobs that it is given from now on.
+    is_looked_at: AtomicBool,
 }
 
 /// How far a write came.
@@ -119,6 +121,7 @@ impl Link {
             limits: Limits::default(),
             blocked: Notify::new(),
             condemned: Mutex::new(None),
+            is_looked_at: AtomicBool::new(false),
         }
     }
 
@@ -322,6 +325,29 @@ impl Link {
         let received = self.received.load(Ordering::Acquire);
         let passed = received.wrapping_add(self.recorder.left_out());
         passed.max(self.seen.load(Ordering::Acquire))
+    }
+
+    /// Somebody looks for the replies to jobs up to this one, and to those that it is given meanwhile.
+    pub(super) fn look_at_up_to(&self, seq: u64) {
+        self.is_looked_at.store(true, Ordering::Relaxed);
+        self.recorder.watch(seq);
+    }
+
+    /// Whoever did looks no more, once this is over.
+    pub(super) fn look_away(&self) {
+        self.is_looked_at.store(false, Ordering::Relaxed);
+        self.recorder.unwatch();
+    }
+
+    pub(super) fn is_looked_at(&self) -> bool {
+        self.is_looked_at.load(Ordering::Relaxed)
+    }
+
+    /// What came over the channel was not looked for.
+    pub(super) fn nobody_looked(&self) {
+        if self.is_looked_at() {
+            self.is_looked_at.store(false, Ordering::Relaxed);
+        }
     }
 
     /// Whether there may be such replies.

@@ -29,6 +29,7 @@ mod ledger;
 mod life;
 mod limits;
 pub(crate) mod link;
+mod looks;
 mod memory;
 mod news;
 mod offload;

@@ -9,10 +9,10 @@ use super::cell::{Cell, Holder, Manner, Numbered, Place};
 use super::hub::Hub;
 use super::launch::LaunchPlan;
 use super::link::Link;
+use super::looks::Looks;
 use crate::error::WorkerExit;
 use crate::os::fork_depth;
 use crate::scheduler::{Time, WorkerId};
-use crate::spin::Spinner;
 
 /// What the core sees of the world.
 pub(super) struct Around {
@@ -20,8 +20,8 @@ pub(super) struct Around {
     pub(super) closed: AtomicBool,
     /// A look was posted and not fed yet: one serves all who ask for it.
     pub(super) look_is_due: AtomicBool,
-    /// Whether those who wait for a short job look for its reply.
-    pub(super) spinner: Spinner,
+    /// Of those who wait for a short job.
+    pub(super) looks: Looks,
     pub(super) epoch: Instant,
     /// Those who watch the pool.
     pub(super) hub: Arc<Hub>,

@@ -12,6 +12,9 @@ use crate::scheduler::{JobKey, WorkerId};
 use crate::trace;
 use crate::wire::WireFault;
 
+/// Jobs of one worker.
+const FEW: usize = 128;
+
 /// What the scheduler moves: a job.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
@@ -29,6 +32,8 @@ pub(super) struct Seat {
     pub(super) frames: Vec<u8>,
     /// The last job in these whose reply somebody is going to look for.
     pub(super) watched: Option<u64>,
+    /// The job that it was given last is expected to end soon.
+    pub(super) is_brief: bool,
     /// Replies to jobs below this seq are booked, whether they have come over the channel or not.
     pub(super) booked: u64,
     /// It has greeted, or is known to have begun a job: what it was given may run.
@@ -48,8 +53,9 @@ impl Seats {
     pub(super) fn launch(&mut self, worker: WorkerId) {
         let (window, frames) = (VecDeque::new(), Vec::new());
         let (is_up, killed) = (false, false);
-        let (link, watched) = (None, None);
-        let seat = Seat { worker, link, window, frames, watched, booked: 0, is_up, killed };
+        let (link, watched, is_brief) = (None, None, false);
+        let seat =
+            Seat { worker, link, window, frames, watched, is_brief, booked: 0, is_up, killed };
         if let Some(place) = self.0.get_mut(worker.slot as usize) {
             *place = Some(seat);
         }
@@ -85,13 +91,16 @@ impl Seats {
         links.filter(|link| link.recorder.is_being_watched()).cloned().collect()
     }
 
-    /// Of the worker that has this job and no other.
-    pub(super) fn link_of_lone(&self, job: JobKey) -> Option<Arc<Link>> {
-        let is_alone = |seat: &&Seat| match (seat.window.front(), seat.window.len()) {
-            (Some(&(_, first)), 1) => first == job,
-            _ => false,
-        };
-        self.0.iter().flatten().find(is_alone)?.live_link().cloned()
+    /// Of workers that have few jobs, which are brief. Whoever asks looks for their replies from here on.
+    pub(super) fn links_to_look_at(&self) -> Vec<Arc<Link>> {
+        let mut links = Vec::new();
+        for seat in self.0.iter().flatten().filter(|seat| seat.is_brief && seat.has_few()) {
+            if let (Some(link), Some(&(seq, _))) = (seat.live_link(), seat.window.back()) {
+                link.look_at_up_to(seq);
+                links.push(link.clone());
+            }
+        }
+        links
     }
 
     /// Ends this very life.
@@ -160,6 +169,11 @@ impl Seat {
             }
             link.hand_over(&mut self.frames);
         }
+    }
+
+    /// So few that waking somebody for their replies would be much for each of them.
+    pub(super) fn has_few(&self) -> bool {
+        self.window.len() <= FEW
     }
 
     /// The link, unless the worker is on its way out.

@@ -3,6 +3,7 @@
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::task::Waker;
 
 use tokio::runtime::Handle;
 
@@ -26,8 +27,11 @@ pub(crate) trait Holder: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// Where a signal for the job may be polled, if the holder has such a place.
     fn runtime(&self) -> Option<Handle>;
 
-    /// Looks for the outcome of a job that is about to give it, for a moment.
-    fn help(&self, _cell: &Arc<Cell>) {}
+    /// Looks for the outcome of a job, or of any other, for a moment. Whether it is worth while to ask
+    /// again: there was one, or somebody else may have something to do first.
+    fn help(&self, _cell: &Cell, _asker: &Waker, _has_given_way: bool) -> bool {
+        false
+    }
 }
 
 /// Who has the job.
