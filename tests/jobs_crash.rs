@@ -5,7 +5,7 @@ use std::path::Path;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use pool::{JobContext, JobErrorKind, Pool, RetryPolicy, WorkerExit, call, pool_job, submit};
 use pool_tests::jobs::{self, Death};
@@ -458,6 +458,31 @@ fn a_worker_that_becomes_another_program_is_given_up() {
         assert!(error.to_string().contains("channel"), "{error}");
         assert!(!proc::is_alive(pids(&started)[0]));
         assert_eq!(submit!(pool => jobs::echo, 5).wait().unwrap(), 5);
+    });
+}
+
+#[pool_job]
+fn close_every_descriptor_if(so: bool) {
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_micros(100) {}
+    if so {
+        close_every_descriptor();
+    }
+}
+
+#[pool::test]
+fn closed_descriptors_are_not_the_fault_of_the_next_job() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        // From then on some are handed ahead.
+        (0..20).for_each(|_| submit!(pool => close_every_descriptor_if, false).wait().unwrap());
+        for _ in 0..5 {
+            let handles: Vec<_> =
+                (0..20).map(|n| submit!(pool => close_every_descriptor_if, n == 9)).collect();
+            let results: Vec<_> = handles.into_iter().map(|handle| handle.wait()).collect();
+            let crashed: Vec<_> = (0..20).filter(|n| results[*n].is_err()).collect();
+            assert_eq!(crashed, [9]);
+        }
     });
 }
 

@@ -242,10 +242,9 @@ impl PoolBuilder {
     /// A round trip of a short job is several times faster that way, since waking a sleeping thread
     /// takes longer than the job, and takes less CPU, too. Who looks gives its processor away
     /// between two looks, so others are not held up, and a pool that does not gain by it, or whose
-    /// processors are busy elsewhere, ceases to for a while. Of several
-    /// tasks that await handles each gives way to the others first: it wakes itself once, and looks
-    /// when it is polled again.
-    /// An idle pool sleeps. Off: every wait sleeps at once.
+    /// processors are busy elsewhere, ceases to for a while. Of several tasks that await handles each
+    /// gives way to the others first: it wakes itself once, and looks when it is polled again. An
+    /// idle pool sleeps. Off: every wait sleeps at once.
     pub fn spin(mut self, on: bool) -> Self {
         self.spin = on;
         self

@@ -230,7 +230,7 @@ impl<T> Future for JobHandle<T> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let cell = self.cell();
         let mut asked = cell.poll_small(cx);
-        if asked.is_pending() && cell.is_to_be_asked_again(cx.waker()) {
+        if asked.is_pending() && cell.give_way_or_look(cx.waker()) {
             if cell.status() == JobStatus::Ended {
                 asked = cell.poll_small(cx);
             } else {

@@ -199,15 +199,14 @@ impl Cell {
         self.course.status()
     }
 
-    /// It is short, as are the few before it in its worker, if there are any. Under the core's lock
-    /// only.
+    /// It is short, and there are few before it in its worker. Under the core's lock only.
     pub(super) fn set_near(&self) {
         self.flags.fetch_or(NEAR, Ordering::AcqRel);
     }
 
     /// It has no outcome yet, and whoever waits for it is about to sleep. True: there may be one now, or
     /// after others have had their turn, so that it is to be asked for again. See `help.rs`.
-    pub(crate) fn is_to_be_asked_again(&self, asker: &Waker) -> bool {
+    pub(crate) fn give_way_or_look(&self, asker: &Waker) -> bool {
         let flags = self.flags.load(Ordering::Relaxed);
         if flags & (NEAR | ASKED) == 0 || self.birth.is_foreign() {
             return false;

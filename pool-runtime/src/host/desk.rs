@@ -235,7 +235,9 @@ impl Desk {
                 return Readings::End;
             }
             let filled = self.reader.fill(&mut &link.channel);
-            host.came_by_itself(link);
+            if matches!(filled, Ok(1..)) {
+                host.came_by_itself(link);
+            }
             if !self.book(host, link) {
                 return Readings::End;
             }

@@ -6,18 +6,19 @@
 //! driver, so nothing is lost if nobody comes. When the word is taken back there is one more look: the
 //! worker may have seen the old one.
 //!
-//! Who awaits a handle lets others have their turn first, by waking itself once, unless nobody else has
-//! asked lately: another task may have the next call at hand. Asked again it looks for any reply, in
-//! all workers that have few jobs, and what it finds makes room for the next ones, which it hands out
-//! in the same breath. So calls go round and round among tasks or threads without the driver. If it
-//! finds none it sleeps, and so does everybody after it until something has come: a hundred futures
-//! of one task do not look a hundred times.
+//! Who awaits a handle lets others have their turn first, by waking itself once, unless it was the last
+//! who looked: another task may have the next call at hand. Asked again it looks for any reply, in all
+//! workers that have few jobs and were given a short one last, and what it finds makes room for the
+//! next ones, which it hands out in the same breath. So calls go round and round among tasks or threads
+//! without the driver. If it finds none it sleeps, and so does everybody after it until something has
+//! come: a hundred futures of one task do not look a hundred times.
 //!
 //! A stream does the same for all of its jobs that are short, whenever it has no result to give. The
 //! word stays as long as something is found; between two looks a worker relies on it only while it
 //! looks for jobs itself.
 
 use std::sync::Arc;
+use std::task::Waker;
 
 use super::cell::{Cell, JobStatus};
 use super::core::Host;
@@ -45,16 +46,21 @@ impl Host {
         }
     }
 
-    /// Looks for the reply to a short job, or to any other, for a moment at most. Whether there was one.
-    pub(super) fn look_for_any(&self, cell: &Cell) -> bool {
+    /// Gives way to others, or looks for the reply to a short job, or to any other, for a moment at most.
+    /// Whether it is worth while to ask again.
+    pub(super) fn give_way_or_look(&self, cell: &Cell, asker: &Waker, has_given_way: bool) -> bool {
         let looks = &self.around.looks;
         if looks.are_vain() || self.is_foreign() || !looks.spinner.is_on() {
             return false;
         }
-        let links = self.try_look_at(|core| core.seats.links_to_look_at()).unwrap_or_default();
+        if !has_given_way && looks.was_another(asker) {
+            return true;
+        }
+        let links = self.try_look_at(|core| core.seats.begin_to_look()).unwrap_or_default();
         if links.is_empty() {
             return false;
         }
+        looks.begin(asker);
         // Of each, whatever the others have.
         let take = || links.iter().fold(false, |found, link| found | self.take_replies(link));
         if looks.spinner.spin(|| take() || cell.status() == JobStatus::Ended) {
@@ -66,24 +72,20 @@ impl Host {
         has_found
     }
 
-    /// Something has come that nobody looked for.
+    /// Something has come over the channel.
     pub(super) fn came_by_itself(&self, link: &Link) {
         link.nobody_looked();
         self.around.looks.set_vain(false);
     }
 
-    /// Whether there were some that count: others may have to wait for what comes over the channel, or
-    /// for whoever is in the core.
+    /// Whether some were booked: others may have to wait for what comes over the channel, or for whoever
+    /// is in the core.
     fn take_replies(&self, link: &Arc<Link>) -> bool {
         if !link.has_unseen_replies() {
             return false;
         }
-        let before = link.unseen();
+        let before = self.around.looks.found();
         self.enter(News::Replies(link.clone()));
-        let has_some = link.unseen() > before;
-        if has_some {
-            self.around.looks.set_vain(false);
-        }
-        has_some
+        self.around.looks.found() != before
     }
 }

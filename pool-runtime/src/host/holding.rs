@@ -24,7 +24,7 @@ impl Holder for Host {
     }
 
     fn help(&self, cell: &Cell, asker: &Waker, has_given_way: bool) -> bool {
-        !has_given_way && self.around.looks.is_another(asker) || self.look_for_any(cell)
+        self.give_way_or_look(cell, asker, has_given_way)
     }
 }
 

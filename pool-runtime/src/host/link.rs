@@ -62,7 +62,8 @@ pub(crate) struct Link {
     pub(super) blocked: Notify,
     /// Why the host gave this worker up, whatever its exit says.
     condemned: Mutex<Option<String>>,
-    /// Somebody looks for replies: also for those to jobs that it is given from now on.
+    /// Somebody looks for replies, or will in a moment, as far as is known: also for those to jobs that
+    /// it is given from now on.
     is_looked_at: AtomicBool,
 }
 

@@ -115,8 +115,9 @@ impl Core {
                 self.answer(around, link, Answer::read(&frame)?, false, after)?;
             }
             let Some(seat) = self.seats.get(link.worker) else { return Ok(()) };
-            if ends_job {
-                seat.booked = seat.booked.max(seq + 1);
+            if ends_job && seat.booked <= seq {
+                seat.booked = seq + 1;
+                around.looks.has_found();
             }
             link.see(at);
         }

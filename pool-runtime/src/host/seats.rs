@@ -91,8 +91,9 @@ impl Seats {
         links.filter(|link| link.recorder.is_being_watched()).cloned().collect()
     }
 
-    /// Of workers that have few jobs, which are brief. Whoever asks looks for their replies from here on.
-    pub(super) fn links_to_look_at(&self) -> Vec<Arc<Link>> {
+    /// Of workers that have few jobs, and were given a short one last. They are told that somebody looks
+    /// for their replies from here on.
+    pub(super) fn begin_to_look(&self) -> Vec<Arc<Link>> {
         let mut links = Vec::new();
         for seat in self.0.iter().flatten().filter(|seat| seat.is_brief && seat.has_few()) {
             if let (Some(link), Some(&(seq, _))) = (seat.live_link(), seat.window.back()) {

@@ -9,7 +9,7 @@ pub(crate) const LATENCY: Duration = Duration::from_millis(2);
 
 /// How much may be handed to each of so many workers ahead. Where these keep all processors busy, the
 /// driver gets its turn late, and they would run dry if there was less to do than they get done until
-/// then. If it is little, because many share a processor, it is enough to wake somebody for.
+/// then. Who shares a processor with many gets little done; but not less than is worth a wake-up.
 pub(crate) fn horizon(workers: u32, processors: u32) -> Duration {
     let sharers = workers.div_ceil(processors.max(1)).max(1);
     (LATENCY / sharers).max(Duration::from_micros(200))

@@ -4,8 +4,8 @@ use std::collections::VecDeque;
 
 use super::estimate::{BRIEF, Weight};
 
-/// A reply may be held back for so much of the time that its job has waited already, and in any case
-/// for as long as a brief job takes.
+/// A reply may be held back for so much of the time that its job had to wait behind others, and in any
+/// case for as long as a brief job takes.
 const HELD_BACK: u64 = 4;
 
 pub(super) struct Window {
@@ -52,7 +52,9 @@ impl Window {
     /// must not wait for this one as well.
     #[inline]
     pub(super) fn push(&mut self, index: u32, weight: Weight) -> bool {
-        let bearable = BRIEF.max(self.load / HELD_BACK);
+        // The first may have run for long, and nearly be done.
+        let waits = self.load - self.head_weight().nanos();
+        let bearable = BRIEF.max(waits / HELD_BACK);
         // All that came before an empty window was heard.
         let held = if self.is_empty() { 0 } else { self.held };
         self.jobs.push_back((index, weight));

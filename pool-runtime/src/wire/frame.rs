@@ -119,7 +119,7 @@ pub(crate) struct Flags(u8);
 
 impl Flags {
     pub(crate) const NONE: Flags = Flags(0);
-    /// Reply at once: somebody waits for this very job.
+    /// What is held back is to be written before this job begins.
     pub(crate) const FLUSH: Flags = Flags(1);
     /// The body is larger than [`BIG`](super::BIG).
     pub(crate) const BIG: Flags = Flags(2);

@@ -3,7 +3,7 @@
 //! A reply is put into the recorder's ring, and there it counts: the host can see it. It lies nowhere
 //! else until it goes over the channel. That is later, unless it was seen by then, and together with
 //! others: when there is nothing else to do, when they are many or the oldest has waited for long,
-//! and before a job that may take long. A large reply goes at once, and so does one of a job that
+//! and before a job with which that would be too long. A large reply goes at once, and so does one of a job that
 //! has logged: what it said comes first.
 //!
 //! One frame is written at a time. A reply waits until the channel takes it, as long as that may

@@ -1,7 +1,7 @@
 //! One thread: read a frame, claim the job, run it, reply. Panics end here.
 //!
 //! Replies are held back while there is more to do; they are written before this thread waits for
-//! anything, and before a job that may take long.
+//! anything, and before a job that would make them wait for too long.
 //!
 //! A job is claimed after its header if it is large (its body is still on the way), else after
 //! its body; a job that cannot be claimed was taken back by the host, and is passed over. The
@@ -34,6 +34,9 @@ use crate::wire::{
 /// How long the first job is looked for. If one waits, its host has to wake up for the greeting before
 /// it sends it, which takes longer than between two jobs.
 const FIRST_LOOK: Duration = Duration::from_micros(150);
+
+/// Jobs that take so many nanoseconds may have closed the channel: to ask costs a thirtieth of it.
+const WORTH_A_LOOK: u64 = 2_000;
 
 /// A worker that has greeted its host.
 pub(super) struct Worker {
@@ -243,12 +246,13 @@ impl Worker {
             os::flush_c_stdout();
         }
         self.outbox.end();
-        // A job that has closed the channel has ended its worker, whatever it returns. Of short ones
-        // this is seen when something is read or written next.
-        if header.flags.has(Flags::FLUSH) && !self.outbox.channel().is_open() {
+        let ended = os::nanos();
+        // A job that has closed the channel has ended its worker, whatever it returns, and the next one
+        // must not pay for it. Of the shortest this is seen when something is read or written next.
+        let is_worth_a_look = ended.saturating_sub(started) >= WORTH_A_LOOK;
+        if is_worth_a_look && !self.outbox.channel().is_open() {
             return Err(Farewell::ChannelLost);
         }
-        let ended = os::nanos();
         self.clock.set(Some(ended));
         let took = coarse::encode(Duration::from_nanos(ended.saturating_sub(started)));
         self.outbox.conclude(header.seq)?;

@@ -30,6 +30,7 @@ mod skeleton;
 mod spinning;
 mod start_stop;
 mod svg;
+mod tasks;
 mod usage;
 
 use std::fs;
@@ -61,6 +62,7 @@ const ROWS: &[Row] = &[
     ("one_at_a_time_1core", one_at_a_time::one_core),
     ("in_flight", in_flight::free),
     ("in_flight_1core", in_flight::one_core),
+    ("tasks", tasks::run),
     ("large_bytes", large::bytes),
     ("large_structure", large::structure),
     ("first_result", start_stop::first_result),

@@ -196,7 +196,7 @@ impl World {
                     process.last_sign = self.now;
                 }
                 process.window.push_back(number);
-                let load: u64 = process.loads.iter().sum();
+                let load: u64 = process.loads.iter().skip(1).sum();
                 process.held += expected;
                 let told = process.held;
                 if prompt {
