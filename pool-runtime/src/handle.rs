@@ -8,7 +8,7 @@ use std::future::Future;
 use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Wake, Waker, ready};
+use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use crate::error::{JobError, JobErrorKind};
@@ -229,15 +229,14 @@ impl<T> Future for JobHandle<T> {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let cell = self.cell();
-        let mut asked = cell.poll_small(cx);
-        if asked.is_pending() && cell.give_way_or_look(cx.waker()) {
-            if cell.status() == JobStatus::Ended {
-                asked = cell.poll_small(cx);
-            } else {
+        let asks_again = cell.give_way_or_look(cx.waker());
+        let Poll::Ready(small) = cell.poll_small(cx) else {
+            if asks_again {
                 cx.waker().wake_by_ref();
             }
-        }
-        if let Some(small) = ready!(asked) {
+            return Poll::Pending;
+        };
+        if let Some(small) = small {
             return Poll::Ready(self.decode(small.encoded()));
         }
         self.take_large_result().map_or(Poll::Pending, Poll::Ready)

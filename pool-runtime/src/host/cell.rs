@@ -204,11 +204,12 @@ impl Cell {
         self.flags.fetch_or(NEAR, Ordering::AcqRel);
     }
 
-    /// It has no outcome yet, and whoever waits for it is about to sleep. True: there may be one now, or
-    /// after others have had their turn, so that it is to be asked for again. See `help.rs`.
+    /// For whoever is about to ask for the outcome. True: if there is none yet, there may be one after
+    /// others have had their turn, so that it is worth while to ask again. See `help.rs`.
     pub(crate) fn give_way_or_look(&self, asker: &Waker) -> bool {
         let flags = self.flags.load(Ordering::Relaxed);
-        if flags & (NEAR | ASKED) == 0 || self.birth.is_foreign() {
+        let is_near = flags & (NEAR | ASKED) != 0 && self.status() != JobStatus::Ended;
+        if !is_near || self.birth.is_foreign() {
             return false;
         }
         let is_worth_while = |(holder, _): (Arc<dyn Holder>, i64)| {

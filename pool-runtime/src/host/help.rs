@@ -6,12 +6,13 @@
 //! driver, so nothing is lost if nobody comes. When the word is taken back there is one more look: the
 //! worker may have seen the old one.
 //!
-//! Who awaits a handle lets others have their turn first, by waking itself once, unless it was the last
-//! who looked: another task may have the next call at hand. Asked again it looks for any reply, in all
-//! workers that have few jobs and were given a short one last, and what it finds makes room for the
-//! next ones, which it hands out in the same breath. So calls go round and round among tasks or threads
-//! without the driver. If it finds none it sleeps, and so does everybody after it until something has
-//! come: a hundred futures of one task do not look a hundred times.
+//! Who awaits a handle lets others have their turn first, by waking itself once, unless nobody else has
+//! asked since it did and it has found nothing for them: they may have the next call at hand. Asked
+//! again it looks for any reply, in all workers that have few jobs and were given a short one last,
+//! and what it finds makes room for the next ones, which it hands out in the same breath. So calls go
+//! round and round among tasks or threads without the driver. If it finds none it sleeps, and so does
+//! everybody after it until something has come: a hundred futures of one task do not look a hundred
+//! times.
 //!
 //! A stream does the same for all of its jobs that are short, whenever it has no result to give. The
 //! word stays as long as something is found; between two looks a worker relies on it only while it
@@ -53,17 +54,19 @@ impl Host {
         if looks.are_vain() || self.is_foreign() || !looks.spinner.is_on() {
             return false;
         }
-        if !has_given_way && looks.was_another(asker) {
+        if !has_given_way && looks.gives_way(asker) {
             return true;
         }
         let links = self.try_look_at(|core| core.seats.begin_to_look()).unwrap_or_default();
         if links.is_empty() {
             return false;
         }
-        looks.begin(asker);
+        let before = looks.found();
         // Of each, whatever the others have.
         let take = || links.iter().fold(false, |found, link| found | self.take_replies(link));
-        if looks.spinner.spin(|| take() || cell.status() == JobStatus::Ended) {
+        let has_found = looks.spinner.spin(|| take() || cell.status() == JobStatus::Ended);
+        looks.end(before);
+        if has_found {
             return true;
         }
         links.iter().for_each(|link| link.look_away());

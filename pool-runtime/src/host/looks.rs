@@ -12,8 +12,8 @@ pub(super) struct Looks {
     are_vain: AtomicBool,
     /// Replies that were found where workers leave them.
     found: AtomicU64,
-    /// Who looked last: the address in its waker.
-    looked_last: AtomicUsize,
+    /// Who asked last, and may look at once: the address in its waker. Zero: nobody.
+    asked_last: AtomicUsize,
 }
 
 impl Looks {
@@ -23,7 +23,7 @@ impl Looks {
             spinner: Spinner::new(on),
             are_vain: AtomicBool::new(false),
             found: AtomicU64::new(0),
-            looked_last: AtomicUsize::new(0),
+            asked_last: AtomicUsize::new(0),
         }
     }
 
@@ -49,12 +49,17 @@ impl Looks {
         self.found.load(Ordering::Relaxed)
     }
 
-    /// Whether somebody else looked last, who may have something to do.
-    pub(super) fn was_another(&self, asker: &Waker) -> bool {
-        self.looked_last.load(Ordering::Relaxed) != asker.data().addr()
+    /// Whether others may have something to do first.
+    pub(super) fn gives_way(&self, asker: &Waker) -> bool {
+        let asker = asker.data().addr();
+        self.asked_last.swap(asker, Ordering::Relaxed) != asker
     }
 
-    pub(super) fn begin(&self, asker: &Waker) {
-        self.looked_last.store(asker.data().addr(), Ordering::Relaxed);
+    /// After a look that began when so many had been found: who has something to do now is waited for,
+    /// also by those who go on asking.
+    pub(super) fn end(&self, found_before: u64) {
+        if self.found() - found_before > 1 {
+            self.asked_last.store(0, Ordering::Relaxed);
+        }
     }
 }
