@@ -171,12 +171,12 @@ fn ask<T>(mut handle: JobHandle<T>) -> Option<Result<T, JobError>> {
 
 /// Whether a few short jobs that are in flight together give their results while the driver stands
 /// still.
-fn come_without_the_driver() -> bool {
+fn come_without_the_driver(attempt: u32) -> bool {
     let pool = Pool::new(3).unwrap();
     pool::block_on(pool.ready()).unwrap();
     // From here on it is known that they are short.
     (0..20).for_each(|_| submit!(pool => nothing).wait().unwrap());
-    let (file, gate) = (scratch("holds"), scratch("gate"));
+    let (file, gate) = (scratch("holds"), scratch(&format!("gate {attempt}")));
     let mut holds = submit!(pool => jobs::hold, &file, &gate);
     let ((told, hears), (goes_on, until)) = (mpsc::channel(), mpsc::channel::<()>());
     let holds_up = Waker::from(Arc::new(HoldsUp { told, until: Mutex::new(until) }));
@@ -194,6 +194,7 @@ fn come_without_the_driver() -> bool {
 fn who_awaits_a_few_short_jobs_needs_no_driver() {
     Isolation::new().alone().run(|| {
         // Whoever looks ceases to where processors are busy, as those of a test may be.
-        wait_until("they come", come_without_the_driver);
+        let mut attempts = 1..;
+        wait_until("they come", || attempts.next().is_some_and(come_without_the_driver));
     });
 }
