@@ -7,6 +7,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::future::Future as _;
+use std::path::Path;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -150,6 +151,44 @@ impl Wake for Counts {
     fn wake(self: Arc<Counts>) {
         self.0.fetch_add(1, Ordering::SeqCst);
     }
+}
+
+/// Nothing, until `gate` is there.
+#[pool_job]
+fn nothing_until(gate: &Path) {
+    while !gate.as_os_str().is_empty() && !gate.exists() {
+        thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether who asks for a short job behind another one is woken at once, to ask again after others.
+fn gives_way(attempt: u32) -> bool {
+    let pool = Pool::new(1).unwrap();
+    pool::block_on(pool.ready()).unwrap();
+    let at_once = Path::new("");
+    // From here on it is known that they are short, as far as anybody knows.
+    (0..20).for_each(|_| submit!(pool => nothing_until, at_once).wait().unwrap());
+    let gate = scratch(&format!("gate {attempt}"));
+    let first = submit!(pool => nothing_until, &gate);
+    let mut second = submit!(pool => nothing_until, at_once);
+    let woken = Arc::new(Counts(AtomicUsize::new(0)));
+    let waker = Waker::from(woken.clone());
+    assert!(Pin::new(&mut second).poll(&mut Context::from_waker(&waker)).is_pending());
+    let gives_way = woken.0.load(Ordering::SeqCst) == 1;
+    jobs::open(&gate);
+    first.wait().unwrap();
+    second.wait().unwrap();
+    pool::block_on(pool.shutdown_async());
+    gives_way
+}
+
+#[pool::test]
+fn who_awaits_a_short_job_behind_another_gives_way_to_others() {
+    Isolation::new().alone().run(|| {
+        // Not if processors are busy, or the second one was not handed out in time.
+        let mut attempts = 1..;
+        wait_until("it gives way", || attempts.next().is_some_and(gives_way));
+    });
 }
 
 /// Asks for its result as long as that is worth while: again after each time that it was woken.
