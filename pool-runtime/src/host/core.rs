@@ -2,9 +2,9 @@
 //!
 //! 1. Whoever has news tries the lock. Got it: drain the inbox, feed, act on what the scheduler
 //!    says, unlock, and look at the inbox once more. Not: put the news into the inbox and try
-//!    once more; whoever holds the lock looks after it is unlocked, so nothing is left behind. Nor
-//!    does who submits a job behind others that no worker takes try at all, if the driver comes
-//!    soon.
+//!    once more; whoever holds the lock looks after it is unlocked, so nothing is left behind. A lock
+//!    that the driver has is not tried, nor is any by who submits a job behind others that no worker
+//!    takes, if the driver comes soon.
 //! 2. A thread that came to submit does at most [`COMBINE`] entries for others, then leaves the
 //!    rest to the driver, which waits for the lock, as does who only wants to see what is there.
 //! 3. Under the lock nothing of a user's runs: wakers are woken and values are dropped after it,
@@ -14,10 +14,12 @@
 //! next. `core/model.rs` follows the way in and out, step by step, and tries every order of events:
 //! whoever changes one changes the other.
 
+mod visits;
+
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, Ordering, fence};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, TryLockError, Weak};
-use std::task::{Context, Waker};
+use std::task::Waker;
 use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
@@ -54,7 +56,8 @@ const SOON: Duration = Duration::from_millis(1);
 pub(crate) struct Host {
     inner: Mutex<Inner>,
     pub(super) inbox: Inbox,
-    pub(super) driver_waiting: AtomicBool,
+    /// The driver is about to take the lock, or has it: it looks at the inbox after that.
+    driver_at_work: AtomicBool,
     /// The driver comes soon, by its clock.
     pub(super) is_due_soon: AtomicBool,
     /// A job like others that are submitted would wait behind some that no worker takes.
@@ -76,15 +79,32 @@ pub(crate) struct Host {
     pub(super) around: Around,
 }
 
-/// The core, and who waits for something of it.
+/// The core, and who waits for something of it. Not in one cache line with its lock, which others try.
+#[repr(align(128))]
 struct Inner {
     core: Core,
-    /// Out of the inbox, and about to be fed.
+    /// Out of the inbox, and to be fed before what lies there.
     opened: Mail,
     /// When the driver will look by itself.
     armed: Option<Time>,
     /// Who waits for the workers to be up.
     ready: Vec<Waker>,
+}
+
+/// The driver's, around each lock; also if it panics.
+struct AtWork<'a>(&'a AtomicBool);
+
+impl AtWork<'_> {
+    fn begin(at_work: &AtomicBool) -> AtWork<'_> {
+        at_work.store(true, Ordering::SeqCst);
+        AtWork(at_work)
+    }
+}
+
+impl Drop for AtWork<'_> {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::SeqCst);
+    }
 }
 
 impl Host {
@@ -101,7 +121,7 @@ impl Host {
                     ready: Vec::new(),
                 }),
                 inbox: Inbox::default(),
-                driver_waiting: AtomicBool::new(false),
+                driver_at_work: AtomicBool::new(false),
                 is_due_soon: AtomicBool::new(false),
                 is_backed_up: AtomicBool::new(false),
                 has_left_some: AtomicBool::new(false),
@@ -215,67 +235,6 @@ impl Host {
         }
     }
 
-    /// Whether every worker has been up, and if not, why; registers `cx` while that is open.
-    pub(crate) fn poll_ready(&self, cx: &mut Context<'_>) -> (Readiness, Option<Arc<str>>) {
-        let waker = cx.waker().clone();
-        let mut inner = self.lock();
-        let readiness = inner.core.scheduler.readiness();
-        let is_known = || inner.ready.iter().any(|other| other.will_wake(&waker));
-        if readiness == Readiness::Pending && !is_known() {
-            inner.ready.push(waker);
-        }
-        let trouble = inner.core.trouble.as_ref().map(|trouble| trouble.text.clone());
-        drop(inner);
-        self.catch_up();
-        (readiness, trouble)
-    }
-
-    /// A still picture: nothing moves while `look` sees the core, and how many jobs lie in the
-    /// inbox besides. What it takes with it is dropped outside of the lock.
-    pub(super) fn look_at<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
-        let inner = self.lock();
-        let seen = look(&inner.core, self.inbox.jobs());
-        drop(inner);
-        self.catch_up();
-        seen
-    }
-
-    /// The same, and a job that runs is seen to run, though its worker's greeting may lie unread.
-    pub(super) fn look_closely_at<R>(&self, look: impl FnOnce(&Core, u64) -> R) -> R {
-        let mut inner = self.lock();
-        let mut after = After::new();
-        for link in inner.core.seats.links_not_up() {
-            self.feed(&mut inner, News::Replies(link), self.now(), &mut after);
-        }
-        let seen = look(&inner.core, self.inbox.jobs());
-        self.leave(inner, false, &mut after);
-        self.settle(after);
-        self.catch_up();
-        seen
-    }
-
-    /// The same if nobody has the lock.
-    pub(super) fn try_look_at<R>(&self, look: impl FnOnce(&Core) -> R) -> Option<R> {
-        let inner = self.try_lock()?;
-        let seen = look(&inner.core);
-        drop(inner);
-        self.catch_up();
-        Some(seen)
-    }
-
-    /// After holding the lock without any news: those who did not get it have left theirs behind.
-    pub(crate) fn catch_up(&self) {
-        fence(Ordering::SeqCst);
-        if self.inbox.is_empty() || self.driver_waiting.load(Ordering::SeqCst) {
-            return;
-        }
-        if let Some(inner) = self.try_lock() {
-            let mut after = After::new();
-            self.work(inner, None, &mut after);
-            self.settle(after);
-        }
-    }
-
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -302,21 +261,23 @@ impl Host {
 
     /// Brings news into the core; never waits for its lock.
     pub(super) fn enter(&self, news: News) {
-        let mut after = After::new();
-        match self.try_lock() {
-            Some(inner) => self.work(inner, Some(news), &mut after),
-            None => {
-                self.inbox.put(news);
-                fence(Ordering::SeqCst);
-                // The driver is about to take the lock and drains the inbox first thing.
-                if !self.driver_waiting.load(Ordering::SeqCst) {
-                    if let Some(inner) = self.try_lock() {
-                        self.work(inner, None, &mut after);
-                    }
-                }
+        // To try a lock that another processor has takes the lock away from there.
+        if !self.is_driver_at_work() {
+            if let Some(inner) = self.try_lock() {
+                return self.work(inner, Some(news));
             }
         }
-        self.settle(after);
+        self.inbox.put(news);
+        fence(Ordering::SeqCst);
+        if !self.is_driver_at_work() {
+            if let Some(inner) = self.try_lock() {
+                self.work(inner, None);
+            }
+        }
+    }
+
+    fn is_driver_at_work(&self) -> bool {
+        self.driver_at_work.load(Ordering::SeqCst)
     }
 
     /// The same for the driver's tasks: waits for the lock, and empties the inbox.
@@ -340,9 +301,8 @@ impl Host {
         let mut after = After::new();
         let mut act = Some(act);
         let next = loop {
-            self.driver_waiting.store(true, Ordering::SeqCst);
+            let at_work = AtWork::begin(&self.driver_at_work);
             let mut inner = self.lock();
-            self.driver_waiting.store(false, Ordering::SeqCst);
             let grant = self.drain(&mut inner, DRIVER_COMBINE, &mut after);
             if let Some(act) = act.take() {
                 inner.core.now = self.now();
@@ -355,7 +315,7 @@ impl Host {
                 self.arm(&mut inner, comes_again.then(|| self.now() + SOON));
             }
             let next = inner.armed;
-            self.leave(inner, true, &mut after);
+            self.leave(inner, Some(at_work), &mut after);
             if self.inbox.is_empty() {
                 break next;
             }
@@ -370,7 +330,13 @@ impl Host {
     }
 
     /// Holds the lock: feeds what is in the inbox, then `news`, until nothing is left.
-    fn work<'a>(&'a self, inner: MutexGuard<'a, Inner>, news: Option<News>, after: &mut After) {
+    fn work<'a>(&'a self, inner: MutexGuard<'a, Inner>, news: Option<News>) {
+        let mut after = After::new();
+        self.work_on(inner, news, &mut after);
+        self.settle(after);
+    }
+
+    fn work_on<'a>(&'a self, inner: MutexGuard<'a, Inner>, news: Option<News>, after: &mut After) {
         let mut inner = inner;
         let mut news = news;
         let mut grant = COMBINE;
@@ -385,7 +351,7 @@ impl Host {
                 Some(news) => _ = self.inbox.put(news),
                 None => {}
             }
-            self.leave(inner, false, after);
+            self.leave(inner, None, after);
             // Somebody may have put mail between our last look and the unlock, and not got the
             // lock.
             if self.inbox.is_empty() {
@@ -394,7 +360,7 @@ impl Host {
             if self.rest.is_set() {
                 // There is no driver any more, and nothing but refusals is left to be done.
                 grant = COMBINE;
-            } else if grant == 0 || self.driver_waiting.load(Ordering::SeqCst) {
+            } else if grant == 0 || self.is_driver_at_work() {
                 self.bell.notify_one();
                 return;
             }
@@ -406,8 +372,13 @@ impl Host {
     }
 
     /// Unlocks, once it is known who has to hear of what was done.
-    fn leave(&self, mut inner: MutexGuard<'_, Inner>, is_driver: bool, after: &mut After) {
-        inner.core.flush(is_driver, after);
+    fn leave(
+        &self,
+        mut inner: MutexGuard<'_, Inner>,
+        driver: Option<AtWork<'_>>,
+        after: &mut After,
+    ) {
+        inner.core.flush(driver.is_some(), after);
         let scheduler = &inner.core.scheduler;
         if !inner.ready.is_empty() && scheduler.readiness() != Readiness::Pending {
             after.wakers.append(&mut inner.ready);
@@ -431,6 +402,7 @@ impl Host {
             self.is_backed_up.store(is_backed_up, Ordering::Relaxed);
         }
         drop(inner);
+        drop(driver);
         fence(Ordering::SeqCst);
     }
 
@@ -466,21 +438,27 @@ impl Host {
 
     /// Feeds at most `grant` entries of the inbox; returns what is left of the grant.
     fn drain(&self, inner: &mut Inner, mut grant: usize, after: &mut After) -> usize {
-        while grant > 0 && !self.inbox.is_empty() {
-            grant -= self.inbox.take(grant, &mut inner.opened);
-            while !inner.opened.is_empty() {
-                let now = self.now();
-                for _ in 0..AT_A_TIME {
-                    match inner.opened.pop() {
-                        Some(Letter::Job(cell)) => {
-                            inner.core.take_in(&self.around, cell, now, after)
-                        }
-                        Some(Letter::News(news)) => self.feed(inner, news, now, after),
-                        None => break,
-                    }
+        if self.inbox.is_empty() {
+            return grant;
+        }
+        while grant > 0 {
+            if inner.opened.is_empty() {
+                self.inbox.take(&mut inner.opened);
+                if inner.opened.is_empty() {
+                    break;
                 }
             }
+            let now = self.now();
+            for _ in 0..grant.min(AT_A_TIME) {
+                match inner.opened.pop() {
+                    Some(Letter::Job(cell)) => inner.core.take_in(&self.around, cell, now, after),
+                    Some(Letter::News(news)) => self.feed(inner, news, now, after),
+                    None => break,
+                }
+                grant -= 1;
+            }
         }
+        self.inbox.put_off(&mut inner.opened);
         grant
     }
 
@@ -601,7 +579,7 @@ mod tests {
             |host| drop(host.stats()),
             |host| drop(host.snapshot()),
             |host| _ = host.totals(),
-            |host| _ = host.poll_ready(&mut Context::from_waker(Waker::noop())),
+            |host| _ = host.poll_ready(&mut std::task::Context::from_waker(Waker::noop())),
             |host| _ = format!("{host:?}"),
         ];
         for look in looks {

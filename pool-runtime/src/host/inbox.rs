@@ -10,11 +10,15 @@ use super::news::News;
 /// Places for news that are kept.
 const KEPT: usize = 4096;
 
+/// In cache lines of its own: whoever submits writes to it.
 #[derive(Default)]
+#[repr(align(128))]
 pub(super) struct Inbox {
     mail: Mutex<Mail>,
     /// Its length, to be seen without its lock.
     len: AtomicUsize,
+    /// How much was taken out and is not fed yet. Written to under the core's lock only.
+    opened: AtomicUsize,
 }
 
 /// News in the order in which they came. Jobs are most of them, and lie apart, a word each.
@@ -42,12 +46,15 @@ impl Mail {
         self.jobs.len() + self.others.len()
     }
 
-    fn put(&mut self, letter: Letter) {
-        match letter {
-            Letter::Job(cell) | Letter::News(News::Submit(cell)) => self.jobs.push_back(cell),
-            Letter::News(news) => {
-                self.others.push_back((self.gone.wrapping_add(self.jobs.len()), news));
-            }
+    /// How many jobs lie in it.
+    pub(super) fn jobs(&self) -> u64 {
+        self.jobs.len() as u64
+    }
+
+    fn put(&mut self, news: News) {
+        match news {
+            News::Submit(cell) => self.jobs.push_back(cell),
+            news => self.others.push_back((self.gone.wrapping_add(self.jobs.len()), news)),
         }
     }
 
@@ -68,33 +75,34 @@ impl Mail {
 
     /// An empty one keeps its room, if that is not much.
     fn forget_much_room(&mut self) {
-        if self.jobs.capacity().max(self.others.capacity()) > KEPT {
+        if self.is_empty() && self.jobs.capacity().max(self.others.capacity()) > KEPT {
             *self = Mail::default();
         }
     }
 }
 
 impl Inbox {
-    /// Whether nothing lies in it. After a fence it sees what was put there before.
+    /// Whether nothing lies in it, and all that was taken out is fed. After a fence it sees what was put
+    /// there before.
     pub(super) fn is_empty(&self) -> bool {
-        self.len.load(Ordering::Acquire) == 0
+        self.len.load(Ordering::Acquire) == 0 && self.opened.load(Ordering::Acquire) == 0
     }
 
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.len.load(Ordering::Acquire)
+        self.len.load(Ordering::Acquire) + self.opened.load(Ordering::Acquire)
     }
 
     /// How many jobs lie in it.
     pub(super) fn jobs(&self) -> u64 {
-        self.mail().jobs.len() as u64
+        self.mail().jobs()
     }
 
     /// True if the inbox was empty: whoever put in what lies there already has seen to it that
     /// somebody comes.
     pub(super) fn put(&self, news: News) -> bool {
         let mut mail = self.mail();
-        mail.put(Letter::News(news));
+        mail.put(news);
         self.note_len(&mail) == 1
     }
 
@@ -105,20 +113,20 @@ impl Inbox {
         self.note_len(&mail) == 1
     }
 
-    /// Moves at most `most` of them, the first ones, to the end of `to`; how many.
-    pub(super) fn take(&self, most: usize, to: &mut Mail) -> usize {
+    /// Moves all of them into `to`, which is empty: none is looked at while others wait for the lock.
+    pub(super) fn take(&self, to: &mut Mail) {
         let mut mail = self.mail();
-        let count = mail.len().min(most);
-        if count == mail.len() && to.is_empty() {
-            to.forget_much_room();
-            std::mem::swap(&mut *mail, to);
-        } else {
-            for _ in 0..count {
-                mail.pop().into_iter().for_each(|letter| to.put(letter));
-            }
-        }
+        std::mem::swap(&mut *mail, to);
         self.note_len(&mail);
-        count
+    }
+
+    /// What of `opened` is not fed yet comes before what lies here. Under the core's lock only.
+    pub(super) fn put_off(&self, opened: &mut Mail) {
+        opened.forget_much_room();
+        let len = opened.len();
+        if self.opened.load(Ordering::Relaxed) != len {
+            self.opened.store(len, Ordering::Release);
+        }
     }
 
     #[inline]
@@ -145,6 +153,16 @@ mod tests {
         Cell::new(order, Place::Nowhere)
     }
 
+    /// Feeds what was taken out, as far as `most` goes.
+    fn feed(inbox: &Inbox, opened: &mut Mail, most: usize) -> Vec<Letter> {
+        if opened.is_empty() {
+            inbox.take(opened);
+        }
+        let fed = std::iter::from_fn(|| opened.pop()).take(most).collect();
+        inbox.put_off(opened);
+        fed
+    }
+
     #[test]
     fn much_room_is_not_kept() {
         let (inbox, mut opened) = (Inbox::default(), Mail::default());
@@ -153,8 +171,7 @@ mod tests {
         }
         for _ in 0..3 {
             inbox.put(News::Look);
-            inbox.take(usize::MAX, &mut opened);
-            while opened.pop().is_some() {}
+            feed(&inbox, &mut opened, usize::MAX);
         }
         for mail in [&opened, &inbox.mail()] {
             assert!(mail.jobs.capacity() <= KEPT && mail.others.capacity() <= KEPT);
@@ -166,14 +183,14 @@ mod tests {
     fn first_come_first_served() {
         for most in [1, 2, 3, 7, usize::MAX] {
             let (inbox, mut opened) = (Inbox::default(), Mail::default());
-            let (mut put, mut popped, mut seed) = (Vec::new(), Vec::new(), most as u64 | 1);
+            let (mut put, mut fed, mut seed) = (Vec::new(), Vec::new(), most as u64 | 1);
             for _ in 0..300 {
                 seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
                 match seed >> 60 {
                     0..6 => {
                         let cell = job();
                         put.push(Some(cell.id()));
-                        let was_empty = inbox.is_empty();
+                        let was_empty = inbox.mail().is_empty();
                         assert_eq!(inbox.put_job(cell), was_empty);
                     }
                     6..8 => {
@@ -185,23 +202,23 @@ mod tests {
                         put.push(Some(cell.id()));
                         inbox.put(News::Submit(cell));
                     }
-                    9..12 => _ = inbox.take(most, &mut opened),
-                    _ => popped.extend(opened.pop()),
+                    _ => fed.extend(feed(&inbox, &mut opened, most)),
                 }
+                assert_eq!(inbox.len(), put.len() - fed.len());
+                assert_eq!(inbox.is_empty(), put.len() == fed.len());
             }
             while !inbox.is_empty() {
-                inbox.take(most, &mut opened);
+                fed.extend(feed(&inbox, &mut opened, most));
             }
-            popped.extend(std::iter::from_fn(|| opened.pop()));
-            let popped: Vec<_> = popped
+            let fed: Vec<_> = fed
                 .into_iter()
                 .map(|letter| match letter {
                     Letter::Job(cell) => Some(cell.id()),
                     Letter::News(_) => None,
                 })
                 .collect();
-            assert_eq!(popped, put);
-            assert_eq!((inbox.len(), inbox.jobs()), (0, 0));
+            assert_eq!(fed, put);
+            assert_eq!((inbox.len(), inbox.jobs(), opened.jobs()), (0, 0, 0));
         }
     }
 }

@@ -5,6 +5,8 @@ use std::task::Waker;
 
 use crate::spin::Spinner;
 
+/// In cache lines of its own: whoever books a reply writes to it.
+#[repr(align(128))]
 pub(super) struct Looks {
     /// Whether it pays.
     pub(super) spinner: Spinner,

@@ -14,6 +14,8 @@ use std::task::{Context, Poll, Waker};
 
 use super::wakers::wake_all;
 
+/// In cache lines of its own: whoever submits writes to it.
+#[repr(align(128))]
 pub(crate) struct Room {
     /// How many places are free, and [`CLOSED`].
     free: AtomicU64,

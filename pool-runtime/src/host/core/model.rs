@@ -39,8 +39,10 @@ enum Flaw {
     FirstBeforePost,
     /// The driver says when it looks again after its last look at the inbox.
     ArmsAfterAll,
-    /// The driver says that it waits until it has done everything.
-    WaitsForEver,
+    /// The driver says that it is at work until after its last look at the inbox.
+    WorksForEver,
+    /// Nobody looks at what was taken out of the inbox and not fed.
+    ForgetsOpened,
 }
 
 type News = u32;
@@ -49,9 +51,13 @@ struct Host {
     is_locked: AtomicBool,
     /// Behind the lock.
     fed: Plain<Vec<News>>,
+    /// Behind the lock, too: taken out of the inbox.
+    taken: Plain<VecDeque<News>>,
     inbox: Mutex<VecDeque<News>>,
-    mail: AtomicUsize,
-    driver_waiting: AtomicBool,
+    len: AtomicUsize,
+    /// How many were taken out and not fed.
+    opened: AtomicUsize,
+    driver_at_work: AtomicBool,
     is_due_soon: AtomicBool,
     bell: atomic::AtomicBool,
     /// There is no driver any more.
@@ -73,9 +79,11 @@ impl Host {
         Arc::new(Host {
             is_locked: AtomicBool::new(false),
             fed: Plain::default(),
+            taken: Plain::default(),
             inbox: Mutex::default(),
-            mail: AtomicUsize::new(0),
-            driver_waiting: AtomicBool::new(false),
+            len: AtomicUsize::new(0),
+            opened: AtomicUsize::new(0),
+            driver_at_work: AtomicBool::new(false),
             is_due_soon: AtomicBool::new(false),
             bell: atomic::AtomicBool::new(false),
             rest,
@@ -84,26 +92,26 @@ impl Host {
     }
 
     fn enter(&self, news: News) {
-        match self.try_lock() {
-            Some(inner) => self.work(inner, Some(news)),
-            None => {
-                self.post(news);
-                self.fence_unless(Flaw::NoFenceAfterPost);
-                if self.flaw == Flaw::NoTryAfterPost {
-                    return;
-                }
-                if !self.driver_waiting.load(Ordering::SeqCst) {
-                    if let Some(inner) = self.try_lock() {
-                        self.work(inner, None);
-                    }
-                }
+        if !self.driver_at_work.load(Ordering::SeqCst) {
+            if let Some(inner) = self.try_lock() {
+                return self.work(inner, Some(news));
+            }
+        }
+        self.post(news);
+        self.fence_unless(Flaw::NoFenceAfterPost);
+        if self.flaw == Flaw::NoTryAfterPost {
+            return;
+        }
+        if !self.driver_at_work.load(Ordering::SeqCst) {
+            if let Some(inner) = self.try_lock() {
+                self.work(inner, None);
             }
         }
     }
 
     fn submit_behind(&self, news: News) {
         let is_first = if self.flaw == Flaw::FirstBeforePost {
-            let was_empty = self.mail.load(Ordering::Acquire) == 0;
+            let was_empty = self.len.load(Ordering::Acquire) == 0;
             self.post(news);
             was_empty
         } else {
@@ -133,11 +141,8 @@ impl Host {
     fn drive_by(&self, news: Option<News>, is_tick: bool) {
         let mut news = news;
         loop {
-            self.driver_waiting.store(true, Ordering::SeqCst);
+            self.driver_at_work.store(true, Ordering::SeqCst);
             let inner = self.lock();
-            if self.flaw != Flaw::WaitsForEver {
-                self.driver_waiting.store(false, Ordering::SeqCst);
-            }
             let grant = self.drain(&inner, DRIVER_COMBINE);
             if let Some(news) = news.take() {
                 self.feed(&inner, news);
@@ -145,8 +150,8 @@ impl Host {
             if is_tick && self.flaw != Flaw::ArmsAfterAll {
                 self.is_due_soon.store(false, Ordering::SeqCst);
             }
-            self.leave(inner);
-            if self.mail.load(Ordering::Acquire) == 0 {
+            self.leave(inner, true);
+            if self.is_empty() {
                 break;
             }
             if grant == 0 {
@@ -154,7 +159,7 @@ impl Host {
                 break;
             }
         }
-        self.driver_waiting.store(false, Ordering::SeqCst);
+        self.driver_at_work.store(false, Ordering::SeqCst);
         if is_tick && self.flaw == Flaw::ArmsAfterAll {
             self.is_due_soon.store(false, Ordering::SeqCst);
         }
@@ -167,19 +172,19 @@ impl Host {
         loop {
             grant = self.drain(&inner, grant);
             match news.take() {
-                Some(news) if grant > 0 || self.mail.load(Ordering::Acquire) == 0 => {
+                Some(news) if grant > 0 || self.is_empty() => {
                     self.feed(&inner, news);
                 }
                 Some(news) => _ = self.post(news),
                 None => {}
             }
-            self.leave(inner);
-            if self.flaw == Flaw::NoLookAfterUnlock || self.mail.load(Ordering::Acquire) == 0 {
+            self.leave(inner, false);
+            if self.flaw == Flaw::NoLookAfterUnlock || self.is_empty() {
                 return;
             }
             if self.rest {
                 grant = COMBINE;
-            } else if grant == 0 || self.driver_waiting.load(Ordering::SeqCst) {
+            } else if grant == 0 || self.driver_at_work.load(Ordering::SeqCst) {
                 self.ring();
                 return;
             }
@@ -199,7 +204,7 @@ impl Host {
 
     fn catch_up(&self) {
         self.fence_unless(Flaw::NoFenceAfterUnlock);
-        if self.mail.load(Ordering::Acquire) == 0 || self.driver_waiting.load(Ordering::SeqCst) {
+        if self.is_empty() || self.driver_at_work.load(Ordering::SeqCst) {
             return;
         }
         if let Some(inner) = self.try_lock() {
@@ -207,21 +212,38 @@ impl Host {
         }
     }
 
-    fn leave(&self, inner: Inner<'_>) {
+    fn leave(&self, inner: Inner<'_>, is_driver: bool) {
         drop(inner);
+        if is_driver && self.flaw != Flaw::WorksForEver {
+            self.driver_at_work.store(false, Ordering::SeqCst);
+        }
         self.fence_unless(Flaw::NoFenceAfterUnlock);
     }
 
+    fn is_empty(&self) -> bool {
+        let opened = || match self.flaw {
+            Flaw::ForgetsOpened => 0,
+            _ => self.opened.load(Ordering::Acquire),
+        };
+        self.len.load(Ordering::Acquire) == 0 && opened() == 0
+    }
+
     fn drain(&self, inner: &Inner<'_>, mut grant: usize) -> usize {
-        while grant > 0 && self.mail.load(Ordering::Acquire) > 0 {
-            let mut inbox = self.inbox.lock().unwrap();
-            let count = inbox.len().min(grant);
-            let opened: Vec<News> = inbox.drain(..count).collect();
-            self.mail.store(inbox.len(), Ordering::Release);
-            drop(inbox);
-            opened.into_iter().for_each(|news| self.feed(inner, news));
-            grant -= count;
+        if self.is_empty() {
+            return grant;
         }
+        let mut taken = self.taken.lock().unwrap();
+        while grant > 0 {
+            if taken.is_empty() {
+                let mut inbox = self.inbox.lock().unwrap();
+                taken.append(&mut inbox);
+                self.len.store(0, Ordering::Release);
+            }
+            let Some(news) = taken.pop_front() else { break };
+            self.feed(inner, news);
+            grant -= 1;
+        }
+        self.opened.store(taken.len(), Ordering::Release);
         grant
     }
 
@@ -232,7 +254,7 @@ impl Host {
     fn post(&self, news: News) -> bool {
         let mut inbox = self.inbox.lock().unwrap();
         inbox.push_back(news);
-        self.mail.store(inbox.len(), Ordering::Release);
+        self.len.store(inbox.len(), Ordering::Release);
         inbox.len() == 1
     }
 
@@ -431,6 +453,12 @@ fn what_is_left_to_the_driver_rings_its_bell() {
 
 #[test]
 #[should_panic(expected = "news are left behind")]
-fn the_driver_waits_no_longer_once_it_has_the_lock() {
-    submit_and_drive(Flaw::WaitsForEver);
+fn the_driver_is_at_work_no_longer_when_it_looks_for_the_last_time() {
+    submit_and_drive(Flaw::WorksForEver);
+}
+
+#[test]
+#[should_panic(expected = "news are left behind")]
+fn what_was_taken_out_and_not_fed_is_seen_to() {
+    submit_and_leave(Flaw::ForgetsOpened, false);
 }
