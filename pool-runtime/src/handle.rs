@@ -12,7 +12,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 
 use crate::error::{JobError, JobErrorKind};
-use crate::host::{self, Cell, First, JobStatus, Manner, race};
+use crate::host::{self, Cell, CellRef, First, JobStatus, Manner, race};
 use crate::id::JobId;
 use crate::progress::ProgressStream;
 use crate::registry::{Encoded, Job};
@@ -59,19 +59,19 @@ pub struct JobHandle<T> {
 
 /// Two words, since as many handles may wait as jobs.
 enum Claim<T> {
-    To(Arc<Cell>, fn(Encoded) -> Result<T, String>),
+    To(CellRef, fn(Encoded) -> Result<T, String>),
     /// To a job whose name nobody registered.
-    Unknown(Box<(Arc<Cell>, String)>),
+    Unknown(Box<(CellRef, String)>),
 }
 
 impl<T> JobHandle<T> {
-    pub(crate) fn new<J: Job<Output = T>>(cell: Arc<Cell>) -> Self {
+    pub(crate) fn new<J: Job<Output = T>>(cell: CellRef) -> Self {
         JobHandle { claim: Claim::To(cell, J::decode) }
     }
 
     /// Its cell, to be renewed for a job of this kind: see [`Cell::renew`].
     #[inline]
-    pub(crate) fn claim_for<J: Job<Output = T>>(&mut self) -> &mut Arc<Cell> {
+    pub(crate) fn claim_for<J: Job<Output = T>>(&mut self) -> &mut CellRef {
         if let Claim::Unknown(unknown) = &self.claim {
             self.claim = Claim::To(unknown.0.clone(), J::decode);
         }
@@ -85,12 +85,12 @@ impl<T> JobHandle<T> {
     }
 
     /// Of a job of this name, which is not registered: it was refused.
-    pub(crate) fn unknown(cell: Arc<Cell>, name: String) -> Self {
+    pub(crate) fn unknown(cell: CellRef, name: String) -> Self {
         JobHandle { claim: Claim::Unknown(Box::new((cell, name))) }
     }
 
     #[inline]
-    pub(crate) fn cell(&self) -> &Arc<Cell> {
+    pub(crate) fn cell(&self) -> &CellRef {
         match &self.claim {
             Claim::To(cell, _) => cell,
             Claim::Unknown(unknown) => &unknown.0,
@@ -127,12 +127,12 @@ impl<T> JobHandle<T> {
     ///
     /// The handle resolves as `Cancelled`, or with the output if that came first.
     pub fn cancel(&self) {
-        self.cell().give_up(Manner::Cancel);
+        Cell::give_up(self.cell(), Manner::Cancel);
     }
 
     /// The same without a grace period.
     pub fn kill(&self) {
-        self.cell().give_up(Manner::Kill);
+        Cell::give_up(self.cell(), Manner::Kill);
     }
 
     /// Something that can give the job up from elsewhere, and may outlive the handle.
@@ -155,7 +155,7 @@ impl<T> JobHandle<T> {
         let watch = async move {
             let ended = std::future::poll_fn(|cx| cell.poll_ended(cx));
             if let First::Right(()) = race(ended, pin!(signal)).await {
-                cell.give_up(Manner::Cancel);
+                Cell::give_up(&cell, Manner::Cancel);
             }
         };
         let own = self.cell().place().holder().and_then(|(holder, _)| holder.runtime());
@@ -264,18 +264,18 @@ impl<T> fmt::Debug for JobHandle<T> {
 /// Gives up one job, from wherever it is; made by [`JobHandle::canceller`].
 #[derive(Clone, Debug)]
 pub struct Canceller {
-    cell: Arc<Cell>,
+    cell: CellRef,
 }
 
 impl Canceller {
     /// As [`JobHandle::cancel`].
     pub fn cancel(&self) {
-        self.cell.give_up(Manner::Cancel);
+        Cell::give_up(&self.cell, Manner::Cancel);
     }
 
     /// As [`JobHandle::kill`].
     pub fn kill(&self) {
-        self.cell.give_up(Manner::Kill);
+        Cell::give_up(&self.cell, Manner::Kill);
     }
 }
 

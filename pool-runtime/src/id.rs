@@ -9,11 +9,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct JobId([u64; 2]);
 
+/// In a cache line of its own: whoever submits writes to it.
+#[repr(align(128))]
+struct Next(AtomicU64);
+
 impl JobId {
     /// A number that no other job of this process has.
     pub(crate) fn fresh() -> Self {
-        static NEXT: AtomicU64 = AtomicU64::new(1);
-        JobId([0, NEXT.fetch_add(1, Ordering::Relaxed)])
+        static NEXT: Next = Next(AtomicU64::new(1));
+        JobId([0, NEXT.0.fetch_add(1, Ordering::Relaxed)])
     }
 
     pub(crate) const fn from_words(words: [u64; 2]) -> Self {

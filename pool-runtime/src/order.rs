@@ -6,7 +6,7 @@ use std::task::Waker;
 use crate::call::{Call, CallParts, UnknownName};
 use crate::error::JobErrorKind;
 use crate::handle::JobHandle;
-use crate::host::{Cell, Host, Order, RoomPlace};
+use crate::host::{Cell, CellRef, Host, Order, RoomPlace};
 use crate::policy::JobOptions;
 use crate::registry::{Encoded, Job, JobEntry, Known};
 use crate::wire::Payload;
@@ -93,10 +93,10 @@ fn take_in(
     host: &Arc<Host>,
     parts: &mut CallParts,
     place: RoomPlace<'_>,
-) -> Result<Arc<Cell>, Box<Refused>> {
+) -> Result<CellRef, Box<Refused>> {
     let cell = match plain(host, parts) {
-        Some(cell) => Arc::new(cell),
-        None => Arc::new(waiting(host, parts)?),
+        Some(cell) => CellRef::new(cell),
+        None => CellRef::new(waiting(host, parts)?),
     };
     place.keep();
     host.submit(cell.clone());
@@ -142,7 +142,7 @@ fn follow(
     parts: &mut CallParts,
     place: RoomPlace<'_>,
     bell: Option<&Waker>,
-) -> Result<Arc<Cell>, Box<Refused>> {
+) -> Result<CellRef, Box<Refused>> {
     let cell = match plain(host, parts) {
         Some(cell) => Cell::followed(cell, bell),
         None => Cell::followed(waiting(host, parts)?, bell),
@@ -156,7 +156,7 @@ fn renew(
     host: &Arc<Host>,
     parts: &mut CallParts,
     place: RoomPlace<'_>,
-    old: &mut Arc<Cell>,
+    old: &mut CellRef,
     bell: Option<&Waker>,
 ) -> Result<(), Box<Refused>> {
     match plain(host, parts) {
@@ -186,7 +186,7 @@ fn order_for(host: &Host, parts: CallParts) -> Result<Order, Box<Refused>> {
 }
 
 /// Puts a waiting job into the pool. If it has ended meanwhile, it goes nowhere.
-pub(crate) fn enter(host: &Arc<Host>, cell: &Arc<Cell>, place: RoomPlace<'_>) {
+pub(crate) fn enter(host: &Arc<Host>, cell: &CellRef, place: RoomPlace<'_>) {
     if cell.put(host.place()) {
         place.keep();
         cell.hold_permit();

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::call::Call;
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
-use crate::host::{Cell, Host, Hub, RoomPlace, Subscription, WatchKey};
+use crate::host::{CellRef, Host, Hub, RoomPlace, Subscription, WatchKey};
 use crate::order::{accept, accept_followed, enter, refuse};
 use crate::registry::Job;
 use crate::scheduler::Readiness;
@@ -292,7 +292,7 @@ impl Pool {
 }
 
 /// Hands over a job that was made for a queue.
-pub(crate) fn resubmit(pool: &Pool, cell: &Arc<Cell>) {
+pub(crate) fn resubmit(pool: &Pool, cell: &CellRef) {
     let size = cell.argument_len() as u64;
     match pool.admit() {
         Ok((host, _)) if size > host.max_payload() => {

@@ -2,12 +2,11 @@
 
 use std::fmt;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use futures_core::Stream;
 
-use crate::host::Cell;
+use crate::host::CellRef;
 use crate::stats::Progress;
 
 /// How far a job is, as [`JobContext::progress`](crate::JobContext::progress) and
@@ -48,13 +47,13 @@ use crate::stats::Progress;
 /// ```
 #[must_use = "a stream does nothing unless it is polled"]
 pub struct ProgressStream {
-    cell: Arc<Cell>,
+    cell: CellRef,
     listener: u64,
     seen: u64,
 }
 
 impl ProgressStream {
-    pub(crate) fn new(cell: Arc<Cell>) -> Self {
+    pub(crate) fn new(cell: CellRef) -> Self {
         let listener = cell.add_listener();
         ProgressStream { cell, listener, seen: 0 }
     }

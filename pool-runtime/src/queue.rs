@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use crate::call::Call;
 use crate::error::JobErrorKind;
 use crate::handle::JobHandle;
-use crate::host::{self, Backlog, Cell, First, Place, Share, Timer, race};
+use crate::host::{self, Backlog, Cell, CellRef, First, Place, Share, Timer, race};
 use crate::id::JobId;
 use crate::order::order_of;
 use crate::pool::{Pool, resubmit};
@@ -148,7 +148,7 @@ impl JobQueue {
 /// A job that was taken out of its queue. Dropping it cancels the job.
 #[must_use = "dropping it cancels the job"]
 pub struct QueuedJob {
-    cell: Arc<Cell>,
+    cell: CellRef,
     is_handed_over: bool,
 }
 

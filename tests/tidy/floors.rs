@@ -45,7 +45,7 @@ const HOUSE: &[Room] = &[
         name: "host",
         modules: &["host"],
         below: &["words", "bytes", "mind", "hands", "context"],
-        crates: &["tokio"],
+        crates: &["tokio", "triomphe"],
     },
     Room {
         name: "worker",

@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 use super::after::After;
 use super::backlog::{Count, Share};
 use super::cause::{Cause, Trouble};
-use super::cell::{Cell, JobStatus, Manner, Outcome};
+use super::cell::{Cell, CellRef, JobStatus, Manner, Outcome};
 use super::ledger::Ledger;
 use super::link::Link;
 use super::news::{Around, News};
@@ -71,13 +71,7 @@ impl Core {
 
     /// A job, which came at `now`, and all that follows from it.
     #[inline]
-    pub(super) fn take_in(
-        &mut self,
-        around: &Around,
-        cell: Arc<Cell>,
-        now: Time,
-        after: &mut After,
-    ) {
+    pub(super) fn take_in(&mut self, around: &Around, cell: CellRef, now: Time, after: &mut After) {
         self.now = now;
         self.submit(around, Task { cell }, after);
         self.see_to_others(around, after);
@@ -212,9 +206,9 @@ impl Core {
     }
 
     /// The scheduler's key of a job that it has.
-    fn key_of(&self, cell: &Arc<Cell>) -> Option<JobKey> {
+    fn key_of(&self, cell: &CellRef) -> Option<JobKey> {
         let (key, task) = self.scheduler.at(cell.index()?)?;
-        Arc::ptr_eq(&task.cell, cell).then_some(key)
+        CellRef::ptr_eq(&task.cell, cell).then_some(key)
     }
 
     fn give_up(&mut self, around: &Around, job: JobKey, manner: Manner, after: &mut After) {

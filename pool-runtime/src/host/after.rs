@@ -10,7 +10,7 @@ use std::task::Waker;
 use tokio::runtime::Handle;
 
 use super::backlog::{Backlog, Share};
-use super::cell::{Cell, Leftover, Manner};
+use super::cell::{CellRef, Leftover, Manner};
 use super::large;
 use super::link::Link;
 use super::room::Room;
@@ -32,14 +32,14 @@ pub(crate) struct After {
     pub(super) wakers: Vec<Waker>,
     /// What a resolved job no longer needs.
     pub(super) leftovers: Vec<Leftover>,
-    pub(super) cells: Vec<Arc<Cell>>,
+    pub(super) cells: Vec<CellRef>,
     pub(super) tasks: Vec<Task>,
     /// Places in the pool's queue that are free again.
     pub(super) permits: usize,
     /// Queues that a job has left.
     pub(super) left: Vec<Arc<Backlog>>,
     /// Jobs to be given up that the core does not have: on their way to it, or from it.
-    pub(super) lost: Vec<(Arc<Cell>, Manner)>,
+    pub(super) lost: Vec<(CellRef, Manner)>,
     /// Links that something has to be written to.
     pub(super) writes: Vec<Arc<Link>>,
     /// Workers to be started.
@@ -47,7 +47,7 @@ pub(crate) struct After {
     /// What subscribers are to be told.
     pub(super) trace: trace::Pending,
     /// Jobs that had not started and go back to the front of their queues, in their order.
-    pub(super) returned: Vec<(Arc<Share>, Arc<Cell>)>,
+    pub(super) returned: Vec<(Arc<Share>, CellRef)>,
 }
 
 impl After {
@@ -101,7 +101,7 @@ fn empty<T>(list: &mut Vec<T>, each: impl FnMut(T)) {
 }
 
 /// Whoever sees that the work is over finds the jobs in the queue again.
-fn give_back(mut returned: Vec<(Arc<Share>, Arc<Cell>)>, wakers: &mut Vec<Waker>) {
+fn give_back(mut returned: Vec<(Arc<Share>, CellRef)>, wakers: &mut Vec<Waker>) {
     while let Some((share, _)) = returned.first() {
         let share = share.clone();
         let (mine, others): (Vec<_>, Vec<_>) =

@@ -8,14 +8,14 @@ use std::fmt;
 use std::panic::{RefUnwindSafe, UnwindSafe};
 use std::pin::pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Waker};
 use std::time::Instant;
 
 use tokio::runtime::Handle;
 use tokio::sync::{Notify, Semaphore};
 
 use super::background;
-use super::cell::{Cell, Holder, JobStatus, Manner, Outcome, Place};
+use super::cell::{Cell, CellRef, Holder, JobStatus, Manner, Outcome, Place};
 use super::race::{First, race};
 use super::wakers::{shield, wake_all};
 use crate::error::JobErrorKind;
@@ -30,7 +30,7 @@ pub(crate) struct Backlog {
 
 struct State {
     /// By ticket: those that come go to the end, those that come back to the front.
-    jobs: BTreeMap<i64, Arc<Cell>>,
+    jobs: BTreeMap<i64, CellRef>,
     closed: bool,
     /// No handle of the queue is left.
     orphaned: bool,
@@ -63,7 +63,7 @@ impl Backlog {
     }
 
     /// Appends a job, which [`enter`](Self::enter) has made room for.
-    pub(crate) fn push(self: &Arc<Self>, cell: Arc<Cell>) {
+    pub(crate) fn push(self: &Arc<Self>, cell: CellRef) {
         let mut state = self.state();
         if state.closed || state.orphaned {
             drop(state);
@@ -77,42 +77,33 @@ impl Backlog {
         state.last_push = Instant::now();
         let shares = state.shares.clone();
         drop(state);
-        if cell.deadline().is_some() {
-            self.watch_deadline(&cell);
-        }
-        drop(cell);
+        self.watch_deadline(cell);
         shield(|| self.arrivals.notify_one());
         shares.iter().for_each(|share| (share.ring)());
     }
 
     /// Ends the job at its deadline, if no pool has it then: a pool looks after that itself.
-    fn watch_deadline(self: &Arc<Self>, cell: &Arc<Cell>) {
-        let (backlog, cell) = (Arc::downgrade(self), Arc::downgrade(cell));
+    fn watch_deadline(self: &Arc<Self>, cell: CellRef) {
+        let Some((moment, length)) = cell.deadline() else { return };
+        let backlog = Arc::downgrade(self);
         background::spawn(async move {
-            let Some((moment, length)) = cell.upgrade().and_then(|cell| cell.deadline()) else {
-                return;
-            };
-            let ended = std::future::poll_fn(|cx| match cell.upgrade() {
-                Some(cell) => cell.poll_ended(cx),
-                None => Poll::Ready(()),
-            });
+            // Every job ends, at the latest with its queue or its pool.
+            let ended = std::future::poll_fn(|cx| cell.poll_ended(cx));
             let due = pin!(tokio::time::sleep_until(moment.into()));
             if let First::Right(()) = race(ended, due).await {
-                if let Some(cell) = cell.upgrade() {
-                    end_outside_of_pools(&cell, &backlog, JobErrorKind::TimedOut(length));
-                }
+                end_outside_of_pools(&cell, &backlog, JobErrorKind::TimedOut(length));
             }
         });
     }
 
     /// The first job, if any. Its place is `Nowhere` when this returns, and its room is given back
     /// by [`leave`](Self::leave).
-    pub(super) fn take(&self) -> Option<Arc<Cell>> {
+    pub(super) fn take(&self) -> Option<CellRef> {
         self.take_if(|_| true)
     }
 
     /// The same, if the first job is wanted.
-    fn take_if(&self, is_wanted: impl Fn(&Cell) -> bool) -> Option<Arc<Cell>> {
+    fn take_if(&self, is_wanted: impl Fn(&Cell) -> bool) -> Option<CellRef> {
         let mut state = self.state();
         loop {
             let first = state.jobs.first_entry()?;
@@ -143,7 +134,7 @@ impl Backlog {
     }
 
     /// Takes the first job, waiting for one if need be.
-    pub(crate) async fn pop(&self) -> Option<Arc<Cell>> {
+    pub(crate) async fn pop(&self) -> Option<CellRef> {
         loop {
             let mut arrival = std::pin::pin!(self.arrivals.notified());
             arrival.as_mut().enable();
@@ -159,9 +150,9 @@ impl Backlog {
     }
 
     /// Takes out this very job; false if it is not here.
-    fn remove(&self, cell: &Arc<Cell>, ticket: i64) -> bool {
+    fn remove(&self, cell: &CellRef, ticket: i64) -> bool {
         let mut state = self.state();
-        if !state.jobs.get(&ticket).is_some_and(|other| Arc::ptr_eq(other, cell)) {
+        if !state.jobs.get(&ticket).is_some_and(|other| CellRef::ptr_eq(other, cell)) {
             return false;
         }
         state.jobs.remove(&ticket);
@@ -176,7 +167,7 @@ impl Backlog {
     }
 
     /// Puts jobs back to the front, in their order.
-    pub(super) fn give_back(self: &Arc<Self>, cells: Vec<Arc<Cell>>) {
+    pub(super) fn give_back(self: &Arc<Self>, cells: Vec<CellRef>) {
         let (mut refused, mut given_up) = (Vec::new(), Vec::new());
         let mut inserted = 0;
         let mut state = self.state();
@@ -202,7 +193,7 @@ impl Backlog {
             cell.end(JobErrorKind::Cancelled);
         }
         for (cell, manner) in given_up {
-            cell.give_up(manner);
+            Cell::give_up(&cell, manner);
         }
         (0..inserted).for_each(|_| shield(|| self.arrivals.notify_one()));
         shares.iter().for_each(|share| (share.ring)());
@@ -271,7 +262,7 @@ impl Backlog {
 }
 
 /// Ends a job that is in the queue, or in the hands of whoever took it out.
-fn end_outside_of_pools(cell: &Arc<Cell>, backlog: &Weak<Backlog>, kind: JobErrorKind) {
+fn end_outside_of_pools(cell: &CellRef, backlog: &Weak<Backlog>, kind: JobErrorKind) {
     while cell.status() != JobStatus::Ended {
         match cell.place() {
             Place::Nowhere if cell.end_nowhere(kind.clone()) => return,
@@ -300,7 +291,7 @@ impl UnwindSafe for Backlog {}
 impl RefUnwindSafe for Backlog {}
 
 impl Holder for Backlog {
-    fn give_up(&self, cell: &Arc<Cell>, ticket: i64, _manner: Manner) -> bool {
+    fn give_up(&self, cell: &CellRef, ticket: i64, _manner: Manner) -> bool {
         let removed = self.remove(cell, ticket);
         if removed {
             cell.end(JobErrorKind::Cancelled);
@@ -372,7 +363,7 @@ impl Share {
     }
 
     /// The next job for this share's pool, if the pool wants it.
-    pub(super) fn take_if(&self, is_wanted: impl Fn(&Cell) -> bool) -> Option<Arc<Cell>> {
+    pub(super) fn take_if(&self, is_wanted: impl Fn(&Cell) -> bool) -> Option<CellRef> {
         let mut state = self.state();
         if state.over {
             return None;
@@ -438,7 +429,7 @@ mod tests {
     use super::*;
     use crate::wire::Payload;
 
-    fn job() -> Arc<Cell> {
+    fn job() -> CellRef {
         let order =
             Order { number: 0, label: None, arguments: Payload::EMPTY, raw: false, options: None };
         Cell::new(order, Place::Nowhere)
@@ -453,6 +444,6 @@ mod tests {
         backlog.give_back(vec![leaves.clone(), stays.clone()]);
         assert_eq!((leaves.status(), stays.status()), (JobStatus::Ended, JobStatus::Queued));
         assert_eq!(backlog.len(), 1);
-        assert!(Arc::ptr_eq(&backlog.take().unwrap(), &stays));
+        assert!(CellRef::ptr_eq(&backlog.take().unwrap(), &stays));
     }
 }

@@ -4,8 +4,8 @@
 //! nothing of types: `call.rs` and `handle.rs` do.
 //!
 //! It is the only allocation of most jobs, and small, since a million of them may wait. So what
-//! never changes is packed into one word, [`Birth`]; what changes at once is in atomics; and what
-//! is left, under the lock, is no larger than most jobs need it ([`slot`]).
+//! never changes is packed into one word, [`Birth`]; what changes is in atomics, with which most jobs
+//! get along; and what only some need is in a box, under a lock ([`slot`]).
 
 mod birth;
 mod course;
@@ -13,11 +13,12 @@ mod followed;
 mod outcome;
 mod place;
 mod slot;
+mod words;
 
 use std::any::Any;
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 
@@ -26,7 +27,7 @@ pub(crate) use self::birth::Order;
 use self::course::Course;
 pub(crate) use self::place::{Holder, Manner, Numbered, Place, PoolNumber};
 pub(crate) use self::slot::{Arguments, Leftover};
-use self::slot::{Rare, Slot};
+use self::slot::{Locked, Rare, Slot};
 use crate::error::{JobError, JobErrorKind, Subject};
 use crate::id::JobId;
 use crate::policy::JobOptions;
@@ -68,6 +69,10 @@ const NEAR: u8 = 1 << 3;
 /// It was, and whoever waits for it was told to ask again.
 const ASKED: u8 = 1 << 4;
 
+/// A cell and how many have it, in one allocation: as `std`'s, without a second count for weak
+/// references, since a million may wait.
+pub(crate) type CellRef = triomphe::Arc<Cell>;
+
 pub(crate) struct Cell {
     birth: Birth,
     /// Where its scheduler keeps it. Under the core's lock only.
@@ -76,13 +81,13 @@ pub(crate) struct Cell {
     course: Course,
     /// Set and cleared by anybody.
     flags: AtomicU8,
-    slot: Mutex<Slot>,
+    slot: Slot,
 }
 
 impl Cell {
     /// A job that is at `place`. In a pool it holds a place in the queue, too.
-    pub(crate) fn new(order: Order, place: Place) -> Arc<Cell> {
-        Arc::new(Self::waiting(order, place))
+    pub(crate) fn new(order: Order, place: Place) -> CellRef {
+        CellRef::new(Self::waiting(order, place))
     }
 
     /// The same for a pool that has this number, of which nothing in particular is asked, unless
@@ -93,7 +98,7 @@ impl Cell {
         if trace::HAS_SPANS {
             return None;
         }
-        let slot = Slot::waiting_small(&arguments.bytes)?;
+        let slot = Slot::waiting_small(arguments)?;
         let birth = Birth::new(JobId::fresh(), Some(pool), arguments.raw, false);
         Some(Self::of(birth, number, Course::begin(true), slot))
     }
@@ -126,7 +131,7 @@ impl Cell {
         unknown: Option<String>,
         label: Option<Arc<str>>,
         kind: JobErrorKind,
-    ) -> Arc<Cell> {
+    ) -> CellRef {
         let id = JobId::fresh();
         let name = unknown.map_or_else(|| job_name(number).into(), Into::into);
         let rare = label
@@ -134,7 +139,7 @@ impl Cell {
             .map(|label| Box::new(Rare { label: Some(label.clone()), ..Rare::default() }));
         let birth = Birth::new(id, None, false, rare.is_some());
         let outcome = Err(JobError::new(kind, Subject { id, name, label }, 0));
-        Arc::new(Self::of(birth, number, Course::ended(), Slot::ended(outcome, rare)))
+        CellRef::new(Self::of(birth, number, Course::ended(), Slot::ended(outcome, rare)))
     }
 
     #[inline(always)]
@@ -145,7 +150,7 @@ impl Cell {
             number,
             course,
             flags: AtomicU8::new(0),
-            slot: Mutex::new(slot),
+            slot,
         }
     }
 
@@ -324,7 +329,7 @@ impl Cell {
     #[must_use]
     pub(crate) fn put(&self, place: Place) -> bool {
         let mut slot = self.slot();
-        let waits = slot.is_open();
+        let waits = slot.open().is_some();
         let old = match waits {
             true => std::mem::replace(&mut slot.rare_mut().place, place),
             false => place,
@@ -334,9 +339,12 @@ impl Cell {
         waits
     }
 
-    /// The arguments, shared with every attempt: one begins. Under the lock of the slot.
+    /// The arguments, shared with every attempt: one begins. It may happen under the lock of the slot.
     #[inline]
     pub(super) fn hand_out<R>(&self, take: impl FnOnce(Arguments<'_>) -> R) -> R {
+        if let Some(few) = self.slot.few_arguments() {
+            return take(Arguments::Few(few));
+        }
         let mut slot = self.slot();
         if let Some(track) = slot.old_rare().and_then(|rare| rare.track.as_mut()) {
             track.start_over();
@@ -353,8 +361,8 @@ impl Cell {
     /// The job has said how far it is. Whoever calls this wakes the wakers, outside of any lock.
     pub(super) fn note_progress(&self, progress: Progress, wakers: &mut Vec<Waker>) {
         let mut slot = self.slot();
-        if slot.is_open() {
-            slot.rare_mut().track.get_or_insert_default().note(progress, wakers);
+        if let Some(full) = slot.open() {
+            full.rare_mut().track.get_or_insert_default().note(progress, wakers);
         }
     }
 
@@ -381,7 +389,7 @@ impl Cell {
         // A waker's code runs when it is cloned or dropped: both outside of the lock.
         let waker = cx.waker().clone();
         let mut slot = self.slot();
-        let is_open = slot.is_open();
+        let is_open = slot.open().is_some();
         let track = slot.rare_mut().track.get_or_insert_default();
         let news = track.news(seen);
         if news.is_some() || !is_open {
@@ -404,13 +412,13 @@ impl Cell {
     }
 
     /// Gives the job up, wherever it is. Does nothing in a fork child of the process that made it.
-    pub(crate) fn give_up(self: &Arc<Self>, manner: Manner) {
-        while self.status() != JobStatus::Ended && !self.birth.is_foreign() {
-            let place = self.place();
+    pub(crate) fn give_up(this: &CellRef, manner: Manner) {
+        while this.status() != JobStatus::Ended && !this.birth.is_foreign() {
+            let place = this.place();
             // If it has moved on since we looked, the next look finds it elsewhere.
             let is_done = match place.holder() {
-                Some((holder, ticket)) => holder.give_up(self, ticket, manner),
-                None if place.is_nowhere() => self.end_nowhere(JobErrorKind::Cancelled),
+                Some((holder, ticket)) => holder.give_up(this, ticket, manner),
+                None if place.is_nowhere() => this.end_nowhere(JobErrorKind::Cancelled),
                 None => true,
             };
             if is_done {
@@ -420,8 +428,8 @@ impl Cell {
     }
 
     #[inline]
-    fn slot(&self) -> MutexGuard<'_, Slot> {
-        self.slot.lock().unwrap_or_else(PoisonError::into_inner)
+    fn slot(&self) -> Locked<'_> {
+        self.slot.lock()
     }
 }
 
@@ -440,6 +448,6 @@ mod tests {
 
     #[test]
     fn a_waiting_job_is_a_small_record() {
-        assert!(size_of::<Cell>() <= 40, "{}", size_of::<Cell>());
+        assert!(size_of::<Cell>() <= 48, "{}", size_of::<Cell>());
     }
 }

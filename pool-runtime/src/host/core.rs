@@ -29,7 +29,7 @@ use tokio::sync::Notify;
 use super::act::Core;
 use super::after::After;
 use super::backlog::Share;
-use super::cell::{Holder, Numbered, Place, PoolNumber};
+use super::cell::{Cell, Holder, Numbered, Place, PoolNumber};
 use super::hub::Hub;
 use super::inbox::{Inbox, Letter, Mail};
 use super::latch::Latch;
@@ -431,7 +431,7 @@ impl Host {
         for (cell, manner) in lost {
             // If it is on its way to this pool, the pool finds the note with it.
             if !self.around.is_here(&cell.place()) {
-                cell.give_up(manner);
+                Cell::give_up(&cell, manner);
             }
         }
     }
@@ -483,7 +483,7 @@ mod tests {
     use std::path::PathBuf;
     use std::time::Duration;
 
-    use super::super::cell::{Cell, Order};
+    use super::super::cell::{Cell, CellRef, Order};
     use super::super::launch::{Output, Program};
     use super::super::news::Gone;
     use super::*;
@@ -523,7 +523,7 @@ mod tests {
     }
 
     /// A job on its way to the host.
-    fn cell(host: &Host) -> Arc<Cell> {
+    fn cell(host: &Host) -> CellRef {
         let order =
             Order { number: 0, label: None, arguments: Payload::EMPTY, raw: false, options: None };
         Cell::new(order, host.place())

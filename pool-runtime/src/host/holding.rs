@@ -1,18 +1,17 @@
 //! The host towards its cells, and as it prints.
 
 use std::fmt;
-use std::sync::Arc;
 use std::task::Waker;
 
 use tokio::runtime::Handle;
 
 use super::act::Core;
-use super::cell::{Cell, Holder, Manner};
+use super::cell::{Cell, CellRef, Holder, Manner};
 use super::core::Host;
 use super::news::News;
 
 impl Holder for Host {
-    fn give_up(&self, cell: &Arc<Cell>, _ticket: i64, manner: Manner) -> bool {
+    fn give_up(&self, cell: &CellRef, _ticket: i64, manner: Manner) -> bool {
         if !self.is_foreign() {
             self.enter(News::GiveUp(cell.clone(), manner));
         }

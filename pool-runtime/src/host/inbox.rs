@@ -2,9 +2,9 @@
 
 use std::collections::VecDeque;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::news::News;
 
 /// Places for news that are kept.
@@ -24,7 +24,7 @@ pub(super) struct Inbox {
 /// News in the order in which they came. Jobs are most of them, and lie apart, a word each.
 #[derive(Default)]
 pub(super) struct Mail {
-    jobs: VecDeque<Arc<Cell>>,
+    jobs: VecDeque<CellRef>,
     /// How many jobs have left it.
     gone: usize,
     /// Each with the number of jobs, of all there ever were, that came before it.
@@ -33,7 +33,7 @@ pub(super) struct Mail {
 
 /// One of them.
 pub(super) enum Letter {
-    Job(Arc<Cell>),
+    Job(CellRef),
     News(News),
 }
 
@@ -107,7 +107,7 @@ impl Inbox {
     }
 
     /// The same for a job.
-    pub(super) fn put_job(&self, cell: Arc<Cell>) -> bool {
+    pub(super) fn put_job(&self, cell: CellRef) -> bool {
         let mut mail = self.mail();
         mail.jobs.push_back(cell);
         self.note_len(&mail) == 1
@@ -143,11 +143,11 @@ impl Inbox {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cell::{Order, Place};
+    use super::super::cell::{Cell, Order, Place};
     use super::*;
     use crate::wire::Payload;
 
-    fn job() -> Arc<Cell> {
+    fn job() -> CellRef {
         let arguments = Payload::EMPTY;
         let order = Order { number: 0, label: None, arguments, raw: false, options: None };
         Cell::new(order, Place::Nowhere)

@@ -5,7 +5,7 @@ use std::sync::{Arc, Weak};
 use std::time::Instant;
 
 use super::backlog::Share;
-use super::cell::{Cell, Holder, Manner, Numbered, Place};
+use super::cell::{CellRef, Holder, Manner, Numbered, Place};
 use super::hub::Hub;
 use super::launch::LaunchPlan;
 use super::link::Link;
@@ -72,8 +72,8 @@ impl Around {
 /// Something that happened. Two words, since all jobs come this way: what few of them need is behind a
 /// pointer.
 pub(super) enum News {
-    Submit(Arc<Cell>),
-    GiveUp(Arc<Cell>, Manner),
+    Submit(CellRef),
+    GiveUp(CellRef, Manner),
     Attach(Arc<Share>),
     Launched(Arc<Link>),
     Ready(WorkerId),

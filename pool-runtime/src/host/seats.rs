@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::Waker;
 
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::link::Link;
 use super::news::Around;
 use crate::happening::PoolEvent;
@@ -18,7 +18,7 @@ const FEW: usize = 128;
 /// What the scheduler moves: a job.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
-    pub(super) cell: Arc<Cell>,
+    pub(super) cell: CellRef,
 }
 
 /// The place of one worker, from its launch to its end.

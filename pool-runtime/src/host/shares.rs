@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::act::{Core, queued};
 use super::after::After;
 use super::backlog::{Count, Share};
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::news::Around;
 use super::seats::Task;
 use crate::error::JobErrorKind;
@@ -43,7 +43,7 @@ impl Core {
     fn submit_or_refuse(
         &mut self,
         around: &Around,
-        cell: Arc<Cell>,
+        cell: CellRef,
         share: &Arc<Share>,
         after: &mut After,
     ) {

@@ -1,16 +1,15 @@
 //! The way of a job into the pool: at once, or behind others together with many.
 
-use std::sync::Arc;
 use std::sync::atomic::{Ordering, fence};
 
-use super::cell::Cell;
+use super::cell::CellRef;
 use super::core::Host;
 use super::news::News;
 
 impl Host {
     /// Hands in a job that holds a place in the queue. Behind others that no worker takes, it may as
     /// well lie in the inbox until the driver comes, if that is soon: it enters with many at once.
-    pub(crate) fn submit(&self, cell: Arc<Cell>) {
+    pub(crate) fn submit(&self, cell: CellRef) {
         match self.may_wait() && !cell.is_special() {
             true => self.submit_behind(cell),
             false => self.enter(News::Submit(cell)),
@@ -32,7 +31,7 @@ impl Host {
     /// Hands in one of several, which enter together at [`catch_up`](Self::catch_up), or
     /// before that if it takes a while: the driver comes for them, and is woken for it only if
     /// it would not come soon.
-    pub(crate) fn submit_behind(&self, cell: Arc<Cell>) {
+    pub(crate) fn submit_behind(&self, cell: CellRef) {
         let is_first = self.inbox.put_job(cell);
         if !self.has_left_some.load(Ordering::Relaxed) {
             self.has_left_some.store(true, Ordering::Relaxed);

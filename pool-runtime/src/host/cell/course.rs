@@ -20,7 +20,7 @@ const ATTEMPT_SHIFT: u32 = 4;
 const MANY: u8 = ATTEMPT >> ATTEMPT_SHIFT;
 
 /// Read by anybody, and written by whoever has the job: who makes it, a queue, a core under its
-/// lock. It is ended under the lock of its slot besides. So nobody has to take turns for it.
+/// lock. So nobody has to take turns for it.
 pub(super) struct Course(AtomicU8);
 
 impl Course {

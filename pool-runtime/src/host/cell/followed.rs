@@ -1,27 +1,26 @@
 //! Cells of many jobs that somebody follows: a stream has them made one after the other, looks for
 //! their replies, and uses a cell again once it has given the result.
 
-use std::sync::{Arc, PoisonError};
 use std::task::Waker;
 
 use super::birth::Birth;
 use super::slot::Slot;
-use super::{CANCEL_ON_DROP, Cell};
+use super::{CANCEL_ON_DROP, Cell, CellRef};
 
 impl Cell {
     /// One of many jobs, whose maker looks for their replies, and gives them up with their handles.
     /// `bell` is rung when it ends.
     #[inline(always)]
-    pub(crate) fn followed(new: Cell, bell: Option<&Waker>) -> Arc<Cell> {
-        Arc::new(new.with_follower(bell, None))
+    pub(crate) fn followed(new: Cell, bell: Option<&Waker>) -> CellRef {
+        CellRef::new(new.with_follower(bell, None))
     }
 
     /// Puts such a job in the place of one that has ended, with its bell; unless somebody else
     /// still has that one.
     #[inline(always)]
-    pub(crate) fn renew(old: &mut Arc<Cell>, new: Cell, bell: Option<&Waker>) {
-        match Arc::get_mut(old) {
-            Some(cell) => *cell = new.with_follower(bell, Some(cell.slot_mut())),
+    pub(crate) fn renew(old: &mut CellRef, new: Cell, bell: Option<&Waker>) {
+        match CellRef::get_mut(old) {
+            Some(cell) => *cell = new.with_follower(bell, Some(&mut cell.slot)),
             None => *old = Self::followed(new, bell),
         }
     }
@@ -31,16 +30,9 @@ impl Cell {
         self.birth.set(Birth::FOLLOWED);
         *self.flags.get_mut() |= CANCEL_ON_DROP;
         if let Some(bell) = bell {
-            let slot = self.slot_mut();
-            if !old.is_some_and(|old| slot.take_bell(old)) {
-                slot.set_bell(bell.clone());
-            }
+            self.slot.set_bell(bell, old);
         }
         self
-    }
-
-    fn slot_mut(&mut self) -> &mut Slot {
-        self.slot.get_mut().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Whoever made it looks for its reply.
@@ -51,6 +43,7 @@ impl Cell {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
     use std::sync::atomic::{AtomicUsize, Ordering};
     use std::task::{Poll, Wake};
 
@@ -74,7 +67,7 @@ mod tests {
     }
 
     /// Ends its job, and takes the outcome.
-    fn end(cell: &Arc<Cell>) {
+    fn end(cell: &CellRef) {
         let mut wakers = Vec::new();
         drop(cell.finish(Ok(Output { payload: Payload::EMPTY, raw: false }), &mut wakers));
         wakers.drain(..).for_each(Waker::wake);
@@ -86,16 +79,16 @@ mod tests {
     #[test]
     fn a_cell_is_used_again_unless_somebody_still_has_it() {
         let mut cell = Cell::followed(new(None), None);
-        let (first, id) = (Arc::as_ptr(&cell), cell.id());
+        let (first, id) = (CellRef::as_ptr(&cell), cell.id());
         end(&cell);
         Cell::renew(&mut cell, new(Some("label")), None);
-        assert_eq!(Arc::as_ptr(&cell), first);
+        assert_eq!(CellRef::as_ptr(&cell), first);
         assert!(cell.id() != id && cell.status() == JobStatus::Queued && cell.is_followed());
         assert_eq!(cell.label().as_deref(), Some("label"));
         end(&cell);
         let other = cell.clone();
         Cell::renew(&mut cell, new(None), None);
-        assert_ne!(Arc::as_ptr(&cell), first);
+        assert_ne!(CellRef::as_ptr(&cell), first);
         assert_eq!((other.status(), cell.status()), (JobStatus::Ended, JobStatus::Queued));
     }
 

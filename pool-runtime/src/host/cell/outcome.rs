@@ -3,7 +3,8 @@
 use std::task::{Context, Poll, Waker};
 
 use super::super::wakers::wake_all;
-use super::slot::{Leftover, Slot, Small};
+use super::slot::{Leftover, Locked};
+use super::words::Small;
 use super::{Cell, JobStatus, Outcome, Output};
 use crate::error::JobErrorKind;
 use crate::wire::FrameBody;
@@ -31,15 +32,14 @@ impl Cell {
         wakers: &mut Vec<Waker>,
         leftovers: &mut Vec<Leftover>,
     ) -> bool {
-        let mut slot = self.slot();
         match output {
-            FrameBody::Lies(bytes) if slot.finish_small(bytes, raw) => {
+            FrameBody::Lies(bytes) if self.slot.finish_small(bytes, raw) => {
                 self.course.end();
                 true
             }
             output => {
                 let output = Output { payload: output.take(), raw };
-                leftovers.extend(self.finish_in(&mut slot, Ok(output), wakers));
+                leftovers.extend(self.finish_in(&mut self.slot(), Ok(output), wakers));
                 false
             }
         }
@@ -48,7 +48,7 @@ impl Cell {
     #[inline(never)]
     fn finish_in(
         &self,
-        slot: &mut Slot,
+        slot: &mut Locked<'_>,
         outcome: Outcome,
         wakers: &mut Vec<Waker>,
     ) -> Option<Leftover> {
@@ -97,7 +97,7 @@ impl Cell {
     /// The same of one that has ended.
     #[inline]
     pub(crate) fn take_small(&self) -> Option<Small> {
-        self.slot().take_small()
+        self.slot.take_small()
     }
 
     /// The outcome, once.
@@ -111,8 +111,10 @@ impl Cell {
         // A waker's code runs when it is cloned or dropped: both outside of the lock.
         let waker = cx.waker().clone();
         let mut slot = self.slot();
-        let is_open = slot.is_open();
-        let old = if is_open { slot.set_waker(waker) } else { Some(waker) };
+        let (is_open, old) = match slot.open() {
+            Some(full) => (true, full.set_waker(waker)),
+            None => (false, Some(waker)),
+        };
         drop(slot);
         drop(old);
         is_open
@@ -122,10 +124,8 @@ impl Cell {
     pub(crate) fn poll_ended(&self, cx: &mut Context<'_>) -> Poll<()> {
         let waker = cx.waker().clone();
         let mut slot = self.slot();
-        if !slot.is_open() {
-            return Poll::Ready(());
-        }
-        let watchers = &mut slot.rare_mut().watchers;
+        let Some(full) = slot.open() else { return Poll::Ready(()) };
+        let watchers = &mut full.rare_mut().watchers;
         if !watchers.iter().any(|other| other.will_wake(&waker)) {
             watchers.push(waker);
         }

@@ -7,7 +7,7 @@ use std::task::Waker;
 
 use tokio::runtime::Handle;
 
-use super::Cell;
+use super::{Cell, CellRef};
 use crate::os::fork_depth;
 
 /// How a job is given up.
@@ -22,7 +22,7 @@ pub(crate) enum Manner {
 /// A queue or a pool.
 pub(crate) trait Holder: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// Gives the job up; false if it is not here any more.
-    fn give_up(&self, cell: &Arc<Cell>, ticket: i64, manner: Manner) -> bool;
+    fn give_up(&self, cell: &CellRef, ticket: i64, manner: Manner) -> bool;
 
     /// Where a signal for the job may be polled, if the holder has such a place.
     fn runtime(&self) -> Option<Handle>;
@@ -139,7 +139,7 @@ mod tests {
     struct Nobody;
 
     impl Holder for Nobody {
-        fn give_up(&self, _: &Arc<Cell>, _: i64, _: Manner) -> bool {
+        fn give_up(&self, _: &CellRef, _: i64, _: Manner) -> bool {
             true
         }
 

@@ -1,117 +1,26 @@
-//! What is in a cell, under its lock: the arguments of its job, then the outcome.
+//! What is in a cell: the arguments of its job, then the outcome, and whoever waits for that.
 //!
-//! A million jobs may wait. So small arguments and outputs lie in place, and what few jobs need is
-//! behind a pointer: [`Full`] once somebody waits for the job or its bytes are many, [`Rare`] for
-//! what was asked of it in particular.
+//! A million jobs may wait. So small arguments and outputs lie in place ([`Words`]), and what few jobs
+//! need is in a box under a lock: [`Full`] once somebody waits for the job or its bytes are many,
+//! [`Rare`] for what was asked of it in particular. Of a job that has no box the lock is never taken.
 
 use std::any::Any;
-use std::num::NonZero;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
 use super::super::track::Track;
+use super::Outcome;
 use super::place::Place;
-use super::{Outcome, Output};
+use super::words::{Small, Words};
 use crate::policy::JobOptions;
 use crate::registry::Encoded;
 use crate::trace::JobSpan;
-use crate::wire::{Buffer, Payload, word};
+use crate::wire::Payload;
 
-/// The arguments or the output of a job, if these are few bytes that lie in place; or that it was
-/// taken. In two words: what is put together on the stack in parts, and moved right after, has to be
-/// waited for.
-#[derive(Clone, Copy)]
-pub(crate) struct Small {
-    /// The first eight bytes.
-    low: u64,
-    /// Six more, how many there are, and what they are.
-    rest: u64,
-}
-
-/// Bytes that lie in place.
-const ROOM: usize = 14;
-const LEN_SHIFT: u32 = 48;
-/// What they are, by two bits.
-const WHAT: u64 = 0b11 << 56;
-/// The arguments of a job that has not ended.
-const ARGUMENTS: u64 = 0;
-const OUTPUT: u64 = 1 << 56;
-const RAW_OUTPUT: u64 = 2 << 56;
-/// There was an outcome, which was given.
-const TAKEN: u64 = 3 << 56;
-
-impl Small {
-    #[inline]
-    fn of(what: u64, bytes: &[u8]) -> Option<Small> {
-        if bytes.len() > ROOM {
-            return None;
-        }
-        let (low, rest) = bytes.split_at(bytes.len().min(8));
-        let rest = word(rest) | (bytes.len() as u64) << LEN_SHIFT | what;
-        Some(Small { low: word(low), rest })
-    }
-
-    #[inline]
-    fn what(self) -> u64 {
-        self.rest & WHAT
-    }
-
-    #[inline]
-    pub(crate) fn len(self) -> usize {
-        (self.rest >> LEN_SHIFT & 0xf) as usize
-    }
-
-    /// Little endian, with zeroes behind.
-    #[inline]
-    pub(crate) fn words(self) -> [u64; 2] {
-        [self.low, self.rest & ((1 << LEN_SHIFT) - 1)]
-    }
-
-    /// As a decoder wants it.
-    #[inline]
-    pub(crate) fn encoded(self) -> Encoded {
-        let raw = self.what() == RAW_OUTPUT;
-        Encoded { bytes: Buffer::of_words(self.len() as u8, self.words()), raw }
-    }
-
-    fn payload(self) -> Payload {
-        self.encoded().bytes.into()
-    }
-
-    fn outcome(self) -> Outcome {
-        Ok(Output { payload: self.payload(), raw: self.what() == RAW_OUTPUT })
-    }
-}
-
-pub(super) enum Slot {
-    Small(Few),
-    Full(Box<Full>),
-}
-
-/// A [`Small`] that leaves room for a box in its place.
-#[derive(Clone, Copy)]
-pub(super) struct Few {
-    low: u64,
-    middle: u32,
-    high: NonZero<u32>,
-}
-
-impl From<Small> for Few {
-    #[inline]
-    fn from(small: Small) -> Few {
-        const SET: NonZero<u32> = NonZero::new(1 << 31).expect("it is not zero");
-        let Small { low, rest } = small;
-        Few { low, middle: rest as u32, high: SET | (rest >> 32) as u32 }
-    }
-}
-
-impl From<Few> for Small {
-    #[inline]
-    fn from(few: Few) -> Small {
-        let Few { low, middle, high } = few;
-        Small { low, rest: u64::from(high.get()) << 32 | u64::from(middle) }
-    }
+pub(super) struct Slot {
+    words: Words,
+    full: Mutex<Option<Box<Full>>>,
 }
 
 pub(super) struct Full {
@@ -123,6 +32,8 @@ pub(super) struct Full {
 }
 
 enum Content {
+    /// It is what the words say.
+    InPlace,
     Arguments(Payload),
     Outcome(Outcome),
     Taken,
@@ -180,7 +91,7 @@ impl Leftover {
             Content::Arguments(Payload::Large(bytes)) if bytes.len() >= large => {
                 Arc::into_inner(std::mem::take(bytes))
             }
-            Content::Arguments(_) | Content::Outcome(_) | Content::Taken => None,
+            _ => None,
         }
     }
 
@@ -192,86 +103,114 @@ impl Leftover {
 }
 
 impl Slot {
+    /// Of a job that waits, of which nothing in particular is asked.
     #[inline(always)]
-    pub(super) fn waiting_small(arguments: &[u8]) -> Option<Slot> {
-        Some(Slot::Small(Small::of(ARGUMENTS, arguments)?.into()))
+    pub(super) fn waiting_small(arguments: &Encoded) -> Option<Slot> {
+        let words = Words::new(Small::of_arguments(&arguments.bytes)?);
+        Some(Slot { words, full: Mutex::new(None) })
     }
 
     pub(super) fn waiting(arguments: Payload, rare: Option<Box<Rare>>) -> Slot {
-        match (rare, Small::of(ARGUMENTS, arguments.as_slice())) {
-            (None, Some(small)) => Slot::Small(small.into()),
-            (rare, _) => Slot::full_of(Content::Arguments(arguments), rare),
+        match (Small::of_arguments(arguments.as_slice()), rare) {
+            (Some(small), None) => Slot { words: Words::new(small), full: Mutex::new(None) },
+            (Some(small), rare) => Slot::boxed(small, Content::InPlace, rare),
+            (None, rare) => Slot::boxed(Small::NOTHING, Content::Arguments(arguments), rare),
         }
     }
 
     pub(super) fn ended(outcome: Outcome, rare: Option<Box<Rare>>) -> Slot {
-        if let (None, Ok(Output { payload, raw })) = (&rare, &outcome) {
-            let what = if *raw { RAW_OUTPUT } else { OUTPUT };
-            if let Some(small) = Small::of(what, payload.as_slice()) {
-                return Slot::Small(small.into());
+        Slot::boxed(Small::NOTHING, Content::Outcome(outcome), rare)
+    }
+
+    fn boxed(small: Small, content: Content, rare: Option<Box<Rare>>) -> Slot {
+        let words = Words::new(small);
+        words.expect_box();
+        let full = Full { content, waker: None, is_bell: false, rare };
+        Slot { words, full: Mutex::new(Some(Box::new(full))) }
+    }
+
+    #[inline]
+    pub(super) fn lock(&self) -> Locked<'_> {
+        let full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
+        Locked { words: &self.words, full }
+    }
+
+    /// Arguments of a job that has no box.
+    #[inline]
+    pub(super) fn few_arguments(&self) -> Option<Small> {
+        self.words.arguments()
+    }
+
+    /// Ends a job by its output, as most end: there is little of both, and no box. False if it has to be
+    /// [`finish`](Locked::finish)ed. Under the core's lock.
+    #[must_use]
+    #[inline]
+    pub(super) fn finish_small(&self, output: &[u8], raw: bool) -> bool {
+        Small::of_output(output, raw).is_some_and(|output| self.words.end(output))
+    }
+
+    /// The output of a job that has given little, once.
+    #[inline]
+    pub(super) fn take_small(&self) -> Option<Small> {
+        self.words.take_output()
+    }
+
+    /// Whoever is to be told of the end of this job, and of those that come after it: the bell of `old`,
+    /// a job that has ended, with the memory where that is, or this one.
+    pub(super) fn set_bell(&mut self, bell: &Waker, old: Option<&mut Slot>) {
+        let old = old.and_then(|old| {
+            let full = old.full.get_mut().unwrap_or_else(PoisonError::into_inner);
+            full.take_if(|full| full.is_bell)
+        });
+        let mut locked = self.lock();
+        let new = locked.full.take();
+        let (content, rare) = match new {
+            Some(new) => (new.content, new.rare),
+            None => (Content::InPlace, None),
+        };
+        *locked.full = Some(match old {
+            Some(mut old) => {
+                (old.content, old.rare) = (content, rare);
+                old
             }
-        }
-        Slot::full_of(Content::Outcome(outcome), rare)
+            None => Box::new(Full { content, waker: Some(bell.clone()), is_bell: true, rare }),
+        });
+        locked.words.expect_box();
     }
+}
 
-    fn full_of(content: Content, rare: Option<Box<Rare>>) -> Slot {
-        Slot::Full(Box::new(Full { content, waker: None, is_bell: false, rare }))
-    }
+/// Whoever has it looks into the box, or makes it.
+pub(super) struct Locked<'a> {
+    words: &'a Words,
+    full: MutexGuard<'a, Option<Box<Full>>>,
+}
 
-    const TAKEN: Slot = Slot::Small(Few { low: 0, middle: 0, high: NonZero::<u32>::MAX });
-
-    /// What lies in place.
-    #[inline]
-    fn small(&self) -> Option<Small> {
-        match self {
-            Slot::Small(few) => Some((*few).into()),
-            Slot::Full(_) => None,
-        }
-    }
-
-    /// Few arguments of a job that has not ended, for which nobody waits.
-    #[inline]
-    fn has_small_arguments(&self) -> bool {
-        self.small().is_some_and(|small| small.what() == ARGUMENTS)
-    }
-
-    /// The job has no outcome yet.
+impl Locked<'_> {
+    /// The job has no outcome yet. That may change before there is a [box](Self::full).
     pub(super) fn is_open(&self) -> bool {
-        match self {
-            Slot::Small(_) => self.has_small_arguments(),
-            Slot::Full(full) => matches!(full.content, Content::Arguments(_)),
+        match self.full.as_ref().map(|full| &full.content) {
+            None | Some(Content::InPlace) => self.words.get().is_arguments(),
+            Some(Content::Arguments(_)) => true,
+            Some(Content::Outcome(_) | Content::Taken) => false,
         }
     }
 
-    #[inline]
+    /// Of a job that has ended there are none.
     pub(super) fn arguments(&self) -> Arguments<'_> {
-        // Of a job that has ended there are none.
-        const NONE: Small = Small { low: 0, rest: TAKEN };
-        match self {
-            Slot::Small(few) => match Small::from(*few) {
-                small if small.what() == ARGUMENTS => Arguments::Few(small),
-                _ => Arguments::Few(NONE),
-            },
-            Slot::Full(full) => match &full.content {
-                Content::Arguments(arguments) => Arguments::Whole(arguments),
-                Content::Outcome(_) | Content::Taken => Arguments::Few(NONE),
-            },
+        match self.full.as_ref().map(|full| &full.content) {
+            Some(Content::Arguments(arguments)) => Arguments::Whole(arguments),
+            None | Some(Content::InPlace) if self.is_open() => Arguments::Few(self.words.get()),
+            _ => Arguments::Few(Small::NOTHING),
         }
     }
 
     pub(super) fn rare(&self) -> Option<&Rare> {
-        match self {
-            Slot::Full(full) => full.rare.as_deref(),
-            _ => None,
-        }
+        self.full.as_ref()?.rare.as_deref()
     }
 
     /// The same, if there is any.
     pub(super) fn old_rare(&mut self) -> Option<&mut Rare> {
-        match self {
-            Slot::Full(full) => full.rare.as_deref_mut(),
-            _ => None,
-        }
+        self.full.as_mut()?.rare.as_deref_mut()
     }
 
     /// The same, made if there is none.
@@ -279,68 +218,24 @@ impl Slot {
         self.full().rare.get_or_insert_default()
     }
 
+    /// The box, made if there is none. From here on the job does not end but under this lock.
     fn full(&mut self) -> &mut Full {
-        if !matches!(self, Slot::Full(_)) {
-            let content = match self.small() {
-                Some(small) if small.what() == ARGUMENTS => Content::Arguments(small.payload()),
-                Some(small) if small.what() != TAKEN => Content::Outcome(small.outcome()),
-                _ => Content::Taken,
-            };
-            *self = Slot::full_of(content, None);
-        }
-        match self {
-            Slot::Full(full) => full,
-            _ => unreachable!("made so above"),
-        }
+        let words = self.words;
+        self.full.get_or_insert_with(|| {
+            words.expect_box();
+            let content = Content::InPlace;
+            Box::new(Full { content, waker: None, is_bell: false, rare: None })
+        })
     }
 
-    /// Whoever is to be told of the job's end; gives back who was to be told before.
-    #[must_use]
-    pub(super) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
-        self.full().waker.replace(waker)
-    }
-
-    /// Whoever is to be told of the end of this job, and of those that come after it.
-    pub(super) fn set_bell(&mut self, bell: Waker) {
-        let full = self.full();
-        (full.waker, full.is_bell) = (Some(bell), true);
-    }
-
-    /// Takes over the bell of a job that has ended, and the memory where that is. False if it had
-    /// none.
-    #[must_use]
-    pub(super) fn take_bell(&mut self, old: &mut Slot) -> bool {
-        if !matches!(old, Slot::Full(full) if full.is_bell) {
-            return false;
+    /// The same, unless the job has ended: whoever is noted there is told of its end.
+    pub(super) fn open(&mut self) -> Option<&mut Full> {
+        if !self.is_open() {
+            return None;
         }
-        let new = std::mem::replace(self, std::mem::replace(old, Slot::TAKEN));
-        if let Slot::Full(full) = self {
-            (full.content, full.rare) = match new {
-                Slot::Full(new) => (new.content, new.rare),
-                Slot::Small(few) => match Small::from(few) {
-                    small if small.what() == ARGUMENTS => {
-                        (Content::Arguments(small.payload()), None)
-                    }
-                    _ => (Content::Taken, None),
-                },
-            };
-        }
-        true
-    }
-
-    /// Ends a job by its output, as most end: there is little of both, and nobody waits yet. False
-    /// if it has to be [`finish`](Self::finish)ed.
-    #[must_use]
-    #[inline]
-    pub(super) fn finish_small(&mut self, output: &[u8], raw: bool) -> bool {
-        let what = if raw { RAW_OUTPUT } else { OUTPUT };
-        match Small::of(what, output) {
-            Some(output) if self.has_small_arguments() => {
-                *self = Slot::Small(output.into());
-                true
-            }
-            _ => false,
-        }
+        self.full();
+        // It may have ended right before.
+        if self.is_open() { self.full.as_deref_mut() } else { None }
     }
 
     /// Ends the job, if it has not ended. `Err`: it has.
@@ -349,68 +244,59 @@ impl Slot {
         outcome: Outcome,
         wakers: &mut Vec<Waker>,
     ) -> Result<Option<Leftover>, Leftover> {
-        if self.has_small_arguments() {
-            *self = Slot::ended(outcome, None);
-            return Ok(None);
+        if !self.is_open() {
+            return Err(Leftover::of(outcome));
         }
-        let full = match self {
-            Slot::Full(full) if matches!(full.content, Content::Arguments(_)) => full,
-            _ => return Err(Leftover::of(outcome)),
-        };
+        let full = self.full();
         let content = std::mem::replace(&mut full.content, Content::Outcome(outcome));
         match full.is_bell {
             true => wakers.extend(full.waker.clone()),
             false => wakers.extend(full.waker.take()),
         }
         let (mut place, mut span) = (Place::Nowhere, JobSpan::default());
+        let has_rare = full.rare.is_some();
         if let Some(rare) = &mut full.rare {
             wakers.append(&mut rare.watchers);
             if let Some(track) = &mut rare.track {
                 track.wake_all(wakers);
             }
             (place, span) = (std::mem::take(&mut rare.place), std::mem::take(&mut rare.span));
-        } else if matches!(content, Content::Arguments(Payload::Small { .. })) {
+        }
+        self.words.set(Small::NOTHING);
+        if !has_rare && matches!(content, Content::InPlace) {
             return Ok(None);
         }
         Ok(Some(Leftover { content, _place: place, _span: span }))
     }
 
-    /// The output of a job that has given little, once.
-    #[inline]
-    pub(super) fn take_small(&mut self) -> Option<Small> {
-        let small = self.small()?;
-        if matches!(small.what(), ARGUMENTS | TAKEN) {
-            return None;
-        }
-        *self = Slot::TAKEN;
-        Some(small)
-    }
-
     /// The outcome, once.
     pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
-        if let Some(small) = self.take_small() {
-            return Some(small.outcome());
+        if let Some(small) = self.words.take_output() {
+            return Some(Ok(small.output()));
         }
-        if let Slot::Small(_) = self {
+        let full = self.full.as_mut()?;
+        if !matches!(full.content, Content::Outcome(_)) {
             return None;
         }
-        match std::mem::replace(self, Slot::TAKEN) {
-            Slot::Small(_) => None,
-            Slot::Full(mut full) => {
-                let outcome = match std::mem::replace(&mut full.content, Content::Taken) {
-                    Content::Outcome(outcome) => Some(outcome),
-                    Content::Taken => None,
-                    open @ Content::Arguments(_) => {
-                        full.content = open;
-                        None
-                    }
-                };
-                let is_open = matches!(full.content, Content::Arguments(_));
-                if full.rare.is_some() || full.is_bell || is_open {
-                    *self = Slot::Full(full);
-                }
-                outcome
-            }
+        let content = std::mem::replace(&mut full.content, Content::Taken);
+        if full.rare.is_none() && !full.is_bell {
+            *self.full = None;
         }
+        match content {
+            Content::Outcome(outcome) => Some(outcome),
+            _ => None,
+        }
+    }
+}
+
+impl Full {
+    /// Whoever is to be told of the job's end; gives back who was to be told before.
+    #[must_use]
+    pub(super) fn set_waker(&mut self, waker: Waker) -> Option<Waker> {
+        self.waker.replace(waker)
+    }
+
+    pub(super) fn rare_mut(&mut self) -> &mut Rare {
+        self.rare.get_or_insert_default()
     }
 }
