@@ -229,6 +229,16 @@ fn a_waker_that_panics_harms_only_itself() {
             job.wait().unwrap();
             assert_eq!(submit!(pool => jobs::echo, n).wait().unwrap(), n);
         }
+        // Of a short job whoever polls is told to ask again, in the poll itself.
+        for n in 0..100 {
+            let mut job = submit!(pool => jobs::echo, n);
+            let waker = Waker::from(Arc::new(Panics));
+            if let Poll::Ready(result) = Pin::new(&mut job).poll(&mut Context::from_waker(&waker)) {
+                assert_eq!(result.unwrap(), n);
+            } else {
+                assert_eq!(job.wait().unwrap(), n);
+            }
+        }
         pool::block_on(pool.shutdown());
     });
 }

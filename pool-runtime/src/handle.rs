@@ -232,7 +232,8 @@ impl<T> Future for JobHandle<T> {
         let asks_again = cell.give_way_or_look(cx.waker());
         let Poll::Ready(small) = cell.poll_small(cx) else {
             if asks_again {
-                cx.waker().wake_by_ref();
+                // Elsewhere a waker that panics does not reach whoever polls either.
+                host::shield(|| cx.waker().wake_by_ref());
             }
             return Poll::Pending;
         };

@@ -58,3 +58,4 @@ pub(crate) use launch::{
 };
 pub(crate) use race::{First, race};
 pub(crate) use room::{Place as RoomPlace, WatchKey};
+pub(crate) use wakers::shield;
