@@ -5,13 +5,18 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use rustix::net::RecvFlags;
 use rustix::process::Pid;
+
+use crate::promises;
 
 const ROLE: &str = "PEERS_ROLE";
 /// How long a process that is to be ended stays, if nobody does.
 pub(crate) const LONG: Duration = Duration::from_secs(60);
+/// How long one end of a pool looks before it sleeps.
+const LOOK: Duration = Duration::from_micros(30);
 /// A frame of the pool's without a payload.
 const BYTES: usize = 44;
 
@@ -35,9 +40,11 @@ pub(crate) fn ask(name: &str, variables: &[(&str, String)]) -> Vec<f64> {
 pub(crate) fn play_if_asked() {
     let Some(role) = std::env::var_os(ROLE) else { return };
     match role.to_str() {
-        Some("echo") => echo(),
+        Some("echo") => echo(false),
+        Some("echo looking") => echo(true),
         Some("greet") => greet(),
-        Some("answer") => crate::skeleton::answer(),
+        Some("answer") => crate::skeleton::answer(None),
+        Some("answer as promised") => crate::skeleton::answer(Some(&promises::Worker::new())),
         // Not for ever: its host may be gone.
         Some("sleep") => {
             say_something();
@@ -66,11 +73,25 @@ pub(crate) fn say_something() {
     let _ = stdout.write_all(b"!").and_then(|()| stdout.flush());
 }
 
-fn echo() {
+fn echo(looks: bool) {
     let stdin = std::io::stdin().as_fd().try_clone_to_owned();
     let mut channel = UnixStream::from(stdin.expect("stdin can be duplicated"));
     let mut ball = [0; BYTES];
-    while channel.read_exact(&mut ball).is_ok() && channel.write_all(&ball).is_ok() {}
+    while take(&mut channel, &mut ball, looks) && channel.write_all(&ball).is_ok() {}
+}
+
+/// Waits for a ball; `looks`: at first without sleeping, as the two ends of a pool do, with a turn for
+/// others between two looks. False at the end of the stream.
+fn take(channel: &mut UnixStream, ball: &mut [u8; BYTES], looks: bool) -> bool {
+    let began = Instant::now();
+    while looks && began.elapsed() < LOOK {
+        match rustix::net::recv(&*channel, &mut ball[..], RecvFlags::DONTWAIT) {
+            // Whatever is written at once is read at once.
+            Ok((n, _)) => return n == BYTES,
+            Err(_) => std::thread::yield_now(),
+        }
+    }
+    channel.read_exact(ball).is_ok()
 }
 
 /// What a worker does at least: it has a thread that sleeps beside the one that works, greets, and
@@ -112,13 +133,25 @@ pub(crate) fn first_answer() -> Child {
 pub(crate) struct Echo {
     ours: UnixStream,
     child: Child,
+    looks: bool,
 }
 
 impl Echo {
     pub(crate) fn start() -> Echo {
+        Self::begin(false)
+    }
+
+    /// One that looks for a while before it sleeps, as does whoever waits for it.
+    pub(crate) fn looking() -> Echo {
+        Self::begin(true)
+    }
+
+    fn begin(looks: bool) -> Echo {
         let (ours, theirs) = UnixStream::pair().expect("a socket pair can be made");
-        let child = role("echo").stdin(Stdio::from(OwnedFd::from(theirs))).spawn();
-        Echo { ours, child: child.expect("this program can be started") }
+        let role = role(if looks { "echo looking" } else { "echo" })
+            .stdin(Stdio::from(OwnedFd::from(theirs)))
+            .spawn();
+        Echo { ours, child: role.expect("this program can be started"), looks }
     }
 
     /// Which cores it may use.
@@ -129,7 +162,7 @@ impl Echo {
     pub(crate) fn round_trip(&mut self) {
         let mut ball = [7; BYTES];
         self.ours.write_all(&ball).expect("the echo reads");
-        self.ours.read_exact(&mut ball).expect("the echo answers");
+        assert!(take(&mut self.ours, &mut ball, self.looks), "the echo answers");
     }
 }
 

@@ -28,6 +28,8 @@ pub(crate) struct Contestant<'a> {
     pub(crate) name: String,
     /// Held against pool ÷ this; for the pool itself against its own figure.
     pub(crate) goal: Option<Goal>,
+    /// No peer: what the machine asks for the like, whoever does it.
+    pub(crate) is_floor: bool,
     pub(crate) rounds: Vec<f64>,
     measure: Box<dyn FnMut() -> f64 + 'a>,
 }
@@ -35,7 +37,7 @@ pub(crate) struct Contestant<'a> {
 impl<'a> Contestant<'a> {
     pub(crate) fn new(name: impl Into<String>, measure: impl FnMut() -> f64 + 'a) -> Self {
         let measure = Box::new(measure);
-        Contestant { name: name.into(), goal: None, rounds: Vec::new(), measure }
+        Contestant { name: name.into(), goal: None, is_floor: false, rounds: Vec::new(), measure }
     }
 
     /// Somebody who was measured elsewhere.
@@ -45,6 +47,11 @@ impl<'a> Contestant<'a> {
 
     pub(crate) fn goal(mut self, goal: Goal) -> Self {
         self.goal = Some(goal);
+        self
+    }
+
+    pub(crate) fn floor(mut self) -> Self {
+        self.is_floor = true;
         self
     }
 

@@ -12,6 +12,7 @@ use pool::{Call, JobStream, call};
 use crate::contest::Goal::AtLeast;
 use crate::contest::{self, Contestant, Goal, ratios};
 use crate::jobs::nothing;
+use crate::promises::{self, Promises};
 use crate::skeleton::{self, Skeleton};
 use crate::{Bench, cores, hands, usage};
 
@@ -43,9 +44,11 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
     let procspawn = hands::procspawn(workers);
     let none = |_| nothing();
     let zeros = || std::iter::repeat_n(0, JOBS);
-    let skeleton = Skeleton::new(workers);
-    let pids: Vec<_> = usage::pids(&pool).into_iter().chain(skeleton.pids()).collect();
-    let used: [Used<'_>; 9] = std::array::from_fn(|_| Used::by(&pids));
+    let skeleton = Skeleton::<promises::None>::new(workers);
+    let promising = Skeleton::<promises::All>::new(workers);
+    let skeletons = skeleton.pids().chain(promising.pids());
+    let pids: Vec<_> = usage::pids(&pool).into_iter().chain(skeletons).collect();
+    let used: [Used<'_>; 10] = std::array::from_fn(|_| Used::by(&pids));
 
     let mut processes = Contestant::new("procspawn, 100 at a time", || {
         rate(PROCSPAWN_JOBS, || {
@@ -79,12 +82,11 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
         Contestant::new("pool: map, unordered, 16 a worker", || {
             used[7].rate(|| take_all(pool.map(calls()).unordered()))
         }),
-        Contestant::new("two processes without any promise", || {
-            used[8].rate(|| {
-                let handles: Vec<_> = (0..JOBS).map(|_| skeleton.submit()).collect();
-                handles.into_iter().for_each(skeleton::Handle::wait);
-            })
-        }),
+        Contestant::new("two processes without any promise", || used[8].rate(|| all_in(&skeleton))),
+        Contestant::new("the same with what is promised of each job", || {
+            used[9].rate(|| all_in(&promising))
+        })
+        .floor(),
         processes,
     ];
     contest::run(WARM_UP, bench.rounds, &mut contestants);
@@ -107,7 +109,7 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
     }
     let work = format!("{work}: CPU");
     bench.report.take(&work, "µs of CPU a job", &costs);
-    if let [.., few, mapped_few, unordered_few, _] = &costs[..] {
+    if let [.., few, mapped_few, unordered_few, _, _] = &costs[..] {
         for mapped in [mapped_few, unordered_few] {
             judge(bench, &work, mapped, few, false);
         }
@@ -155,6 +157,11 @@ impl<'a> Used<'a> {
     fn contestant(self, name: String) -> Contestant<'static> {
         Contestant::measured(name, self.micros.into_inner().split_off(WARM_UP))
     }
+}
+
+fn all_in<P: Promises>(skeleton: &Skeleton<P>) {
+    let handles: Vec<_> = (0..JOBS).map(|_| skeleton.submit()).collect();
+    handles.into_iter().for_each(skeleton::Handle::wait);
 }
 
 fn take_all<I: Iterator<Item = Call<nothing>>>(stream: JobStream<nothing, I>) {

@@ -24,6 +24,7 @@ mod lengths;
 mod memory;
 mod mixed;
 mod one_at_a_time;
+mod promises;
 mod queued;
 mod report;
 mod skeleton;

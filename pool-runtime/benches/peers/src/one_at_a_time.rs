@@ -37,6 +37,7 @@ fn run(bench: &mut Bench, work: &str, goals: Goals, is_free: bool) {
     let procspawn = hands::procspawn(workers);
     let ipc = TypedEcho::<u8>::start("ipc small");
     let mut echo = Echo::start();
+    let mut looking = Echo::looking();
     let mut apart = Echo::start();
     let cores = cores::all();
 
@@ -57,6 +58,10 @@ fn run(bench: &mut Bench, work: &str, goals: Goals, is_free: bool) {
             trips(|| pool.submit(call!(nothing)).wait().expect("a no-op succeeds"))
         }),
         Contestant::new("std socket ping-pong", || trips(|| echo.round_trip())).goal(goals.0),
+        Contestant::new("socket ping-pong, both look before they sleep", || {
+            trips(|| looking.round_trip())
+        })
+        .floor(),
         blocking,
         Contestant::new("procspawn", || {
             trips(|| procspawn.spawn((), nothing_of).join().expect("a no-op succeeds"))

@@ -54,17 +54,34 @@ impl Report {
             let Some(goal) = contestant.goal else { continue };
             let (beside, values) =
                 if n == 0 { ("itself", first.clone()) } else { (&*contestant.name, beside) };
-            self.judge(work, beside, &values, goal);
+            let floor = contestants.iter().find(|contestant| contestant.is_floor && n > 0);
+            let floor = floor.map(|floor| median(ratios(&floor.rounds, &contestant.rounds)));
+            self.judge_beside(work, beside, &values, goal, floor);
         }
     }
 
     /// A row in the table of goals.
     pub(crate) fn judge(&mut self, work: &str, beside: &str, values: &[f64], goal: Goal) {
+        self.judge_beside(work, beside, values, goal, None);
+    }
+
+    /// The same, with the ratio of whoever shows what the machine asks for the like.
+    fn judge_beside(
+        &mut self,
+        work: &str,
+        beside: &str,
+        values: &[f64],
+        goal: Goal,
+        floor: Option<f64>,
+    ) {
         let value = figure(median(values.to_vec()));
         let verdict = if goal.met(median(values.to_vec())) { "met" } else { "**not met**" };
         let (spread, goal) = (spread(values), goal.text());
-        let _ =
-            writeln!(self.goals, "| {work} | {beside} | {value} | {spread} | {goal} | {verdict} |");
+        let floor = floor.map(figure).unwrap_or_default();
+        let _ = writeln!(
+            self.goals,
+            "| {work} | {beside} | {value} | {spread} | {goal} | {verdict} | {floor} |"
+        );
         if ESSENCE.contains(&(work, beside)) {
             let _ = writeln!(self.essence, "| {work} | {beside} | {value} |");
         }
@@ -85,8 +102,12 @@ impl Report {
              lie far apart, other work was in the way.\n\n\
              ## Goals\n\n\
              \"Beside\" says what the pool's figure is divided by; \"itself\": its own figure. \
-             \"One core\": host and workers are pinned to the same core.\n\n\
-             | work | beside | ratio | lowest – highest | goal | |\n|---|---|---|---|---|---|\n{goals}\n\
+             \"One core\": host and workers are pinned to the same core. \"Floor\": the ratio that \
+             somebody has who does no more than the same system calls, processes and threads need, \
+             or in flight what is promised of each job by itself; the figures below name it. A goal \
+             that the floor misses as well is none for this machine.\n\n\
+             | work | beside | ratio | lowest – highest | goal | | floor |\n\
+             |---|---|---|---|---|---|---|\n{goals}\n\
              ## Pictures\n\n\
              ![Jobs a second against the length of a job](lengths.svg)\n\n\
              ![Time per job against the number queued](queued.svg)\n\n\

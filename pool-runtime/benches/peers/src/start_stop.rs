@@ -47,7 +47,8 @@ pub(crate) fn first_result(bench: &mut Bench) {
                 bare::end(&mut [child]);
                 took
             })
-        }),
+        })
+        .floor(),
         Contestant::new("procspawn pool of one, a no-op", || {
             times(STARTS, || {
                 let start = Instant::now();
@@ -99,7 +100,8 @@ pub(crate) fn shutdown(bench: &mut Bench) {
                 thread::scope(|scope| _ = scope.spawn(|| bare::end(&mut children)));
                 start.elapsed()
             })
-        }),
+        })
+        .floor(),
         Contestant::new("procspawn kill", || {
             times(STOPS, || {
                 let pool = hands::procspawn(2);

@@ -30,8 +30,11 @@ pub(crate) fn run(bench: &mut Bench) {
     let blocking = || async { spawn_blocking(nothing).await.expect("the job succeeds") };
     let in_rayon = move || {
         let (done, wait) = oneshot::channel();
-        // The receiver waits for it.
-        rayon.spawn(|| _ = done.send(nothing()));
+        rayon.spawn(|| {
+            nothing();
+            // The receiver waits for it.
+            let _ = done.send(());
+        });
         async { wait.await.expect("the job succeeds") }
     };
     let mut contestants = vec![
