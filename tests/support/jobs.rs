@@ -139,7 +139,12 @@ pub fn send(pid: u32, signal: rustix::process::Signal) {
     rustix::process::kill_process(pid, signal).unwrap();
 }
 
+/// Also if it is ignored, as SIGINT is by what a script has started in the background, and so by tests
+/// that were.
+#[expect(unsafe_code, reason = "a signal's disposition")]
 fn raise(signal: i32) {
+    // SAFETY: the default action runs no code of ours.
+    unsafe { libc::signal(signal, libc::SIG_DFL) };
     let signal = rustix::process::Signal::from_named_raw(signal).unwrap();
     send(std::process::id(), signal);
     loop {
