@@ -91,19 +91,22 @@ struct Inner {
     ready: Vec<Waker>,
 }
 
-/// The driver's, around each lock; also if it panics.
-struct AtWork<'a>(&'a AtomicBool);
+/// The driver's, around each lock. If it panics it does not look at the inbox, and comes once more.
+struct AtWork<'a>(&'a Host);
 
 impl AtWork<'_> {
-    fn begin(at_work: &AtomicBool) -> AtWork<'_> {
-        at_work.store(true, Ordering::SeqCst);
-        AtWork(at_work)
+    fn begin(host: &Host) -> AtWork<'_> {
+        host.driver_at_work.store(true, Ordering::SeqCst);
+        AtWork(host)
     }
 }
 
 impl Drop for AtWork<'_> {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::SeqCst);
+        self.0.driver_at_work.store(false, Ordering::SeqCst);
+        if thread::panicking() {
+            self.0.bell.notify_one();
+        }
     }
 }
 
@@ -300,10 +303,11 @@ impl Host {
     fn drive(&self, act: impl FnOnce(&mut Core, &mut After), is_tick: bool) -> Option<Time> {
         let mut after = After::new();
         let mut act = Some(act);
+        let mut grant = DRIVER_COMBINE;
         let next = loop {
-            let at_work = AtWork::begin(&self.driver_at_work);
+            let at_work = AtWork::begin(self);
             let mut inner = self.lock();
-            let grant = self.drain(&mut inner, DRIVER_COMBINE, &mut after);
+            grant = self.drain(&mut inner, grant, &mut after);
             if let Some(act) = act.take() {
                 inner.core.now = self.now();
                 act(&mut inner.core, &mut after);
@@ -319,7 +323,10 @@ impl Host {
             if self.inbox.is_empty() {
                 break next;
             }
-            if grant == 0 {
+            if self.rest.is_set() {
+                // It does not come again.
+                grant = DRIVER_COMBINE;
+            } else if grant == 0 {
                 // There are replies to be read, too.
                 self.bell.notify_one();
                 break next;
@@ -480,6 +487,7 @@ impl Host {
 mod model;
 #[cfg(test)]
 mod tests {
+    use std::future::Future as _;
     use std::path::PathBuf;
     use std::time::Duration;
 
@@ -529,6 +537,12 @@ mod tests {
         Cell::new(order, host.place())
     }
 
+    /// Submits a job while the driver has the lock.
+    fn leave_one_in_the_inbox(host: &Host) {
+        host.submit(cell(host));
+        assert_eq!(host.inbox.len(), 1);
+    }
+
     /// Submits a job while somebody else has the lock, who then leaves without a look.
     fn leave_one_behind(host: &Arc<Host>) {
         let held = host.lock();
@@ -569,6 +583,37 @@ mod tests {
         host.submit(cell(&host));
         assert_eq!(host.inbox.len(), 0);
         assert_eq!(host.stats().cancelled, 3 * COMBINE as u64 + 1);
+    }
+
+    #[test]
+    fn a_driver_that_leaves_leaves_nothing_however_much_there_is() {
+        let host = host();
+        host.shutdown();
+        let worker = WorkerId { slot: 0, generation: 1 };
+        let exit = WorkerExit::Unknown;
+        let gone = Gone { worker, link: None, exit, detail: String::new(), in_launch: true };
+        host.enter(News::Gone(Box::new(gone)));
+        for _ in 0..3 * DRIVER_COMBINE {
+            host.inbox.put(News::Submit(cell(&host)));
+        }
+        host.enter_as_driver(News::Reaped);
+        assert!(host.rest.is_set());
+        assert_eq!(host.inbox.len(), 0);
+    }
+
+    #[test]
+    fn a_driver_that_panics_in_the_core_comes_once_more() {
+        let host = host();
+        let panics = std::panic::AssertUnwindSafe(|| {
+            host.enter_by_driver(|_, _| {
+                leave_one_in_the_inbox(&host);
+                panic!("as planned");
+            });
+        });
+        assert!(std::panic::catch_unwind(panics).is_err());
+        assert!(!host.is_driver_at_work());
+        let mut rung = std::pin::pin!(host.bell.notified());
+        assert!(rung.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_ready());
     }
 
     /// Whoever has had the lock has to look at the inbox after it, or a job lies there until

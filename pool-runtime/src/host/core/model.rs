@@ -140,10 +140,11 @@ impl Host {
 
     fn drive_by(&self, news: Option<News>, is_tick: bool) {
         let mut news = news;
+        let mut grant = DRIVER_COMBINE;
         loop {
             self.driver_at_work.store(true, Ordering::SeqCst);
             let inner = self.lock();
-            let grant = self.drain(&inner, DRIVER_COMBINE);
+            grant = self.drain(&inner, grant);
             if let Some(news) = news.take() {
                 self.feed(&inner, news);
             }
@@ -154,12 +155,16 @@ impl Host {
             if self.is_empty() {
                 break;
             }
-            if grant == 0 {
+            if self.rest {
+                grant = DRIVER_COMBINE;
+            } else if grant == 0 {
                 self.ring();
                 break;
             }
         }
-        self.driver_at_work.store(false, Ordering::SeqCst);
+        if self.flaw == Flaw::WorksForEver {
+            self.driver_at_work.store(false, Ordering::SeqCst);
+        }
         if is_tick && self.flaw == Flaw::ArmsAfterAll {
             self.is_due_soon.store(false, Ordering::SeqCst);
         }
@@ -198,6 +203,17 @@ impl Host {
     fn look_at(&self) {
         drop(self.lock());
         if self.flaw != Flaw::NoCatchingUp {
+            self.catch_up();
+        }
+    }
+
+    /// The same if nobody has the lock.
+    fn try_look_at(&self) {
+        if self.driver_at_work.load(Ordering::SeqCst) {
+            return;
+        }
+        if let Some(inner) = self.try_lock() {
+            drop(inner);
             self.catch_up();
         }
     }
@@ -331,9 +347,9 @@ fn all_at_once(
 }
 
 /// Two threads that submit, and the driver.
-fn submit_and_drive(flaw: Flaw) {
+fn submit_and_drive(flaw: Flaw, rest: bool) {
     let deeds: &[Deed] = &[|host| host.enter(1), |host| host.enter(2), |host| host.drive(Some(3))];
-    all_at_once(flaw, false, 3, deeds, &[1, 2, 3]);
+    all_at_once(flaw, rest, 3, deeds, &[1, 2, 3]);
 }
 
 /// Two threads that submit, one of them twice.
@@ -376,7 +392,7 @@ fn leave_and_tick(flaw: Flaw) {
 
 #[test]
 fn no_news_is_left_behind_by_two_who_submit_and_the_driver() {
-    submit_and_drive(Flaw::Nothing);
+    submit_and_drive(Flaw::Nothing, false);
 }
 
 #[test]
@@ -390,6 +406,29 @@ fn no_news_is_left_behind_by_those_who_submit_or_look() {
 fn a_pool_at_rest_needs_no_driver() {
     submit(Flaw::Nothing, true);
     submit_and_leave(Flaw::Nothing, true);
+}
+
+#[test]
+fn a_driver_that_leaves_a_pool_at_rest_leaves_nothing() {
+    submit_and_drive(Flaw::Nothing, true);
+}
+
+#[test]
+fn no_news_is_left_behind_beside_a_driver_by_those_who_only_look_or_leave_their_jobs() {
+    all_at_once(
+        Flaw::Nothing,
+        false,
+        3,
+        &[|host| host.enter(1), Host::try_look_at, |host| host.drive(None)],
+        &[1],
+    );
+    all_at_once(
+        Flaw::Nothing,
+        false,
+        3,
+        &[|host| host.enter(1), |host| host.submit_behind(2), |host| host.drive(Some(3))],
+        &[1, 2, 3],
+    );
 }
 
 #[test]
@@ -448,13 +487,13 @@ fn whoever_only_looked_catches_up() {
 #[test]
 #[should_panic(expected = "news are left behind")]
 fn what_is_left_to_the_driver_rings_its_bell() {
-    submit_and_drive(Flaw::NoBell);
+    submit_and_drive(Flaw::NoBell, false);
 }
 
 #[test]
 #[should_panic(expected = "news are left behind")]
 fn the_driver_is_at_work_no_longer_when_it_looks_for_the_last_time() {
-    submit_and_drive(Flaw::WorksForEver);
+    submit_and_drive(Flaw::WorksForEver, false);
 }
 
 #[test]

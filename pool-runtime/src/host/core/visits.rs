@@ -52,7 +52,7 @@ impl Host {
 
     /// The same if nobody has the lock.
     pub(in crate::host) fn try_look_at<R>(&self, look: impl FnOnce(&Core) -> R) -> Option<R> {
-        let inner = self.try_lock()?;
+        let inner = if self.is_driver_at_work() { None } else { self.try_lock() }?;
         let seen = look(&inner.core);
         drop(inner);
         self.catch_up();
