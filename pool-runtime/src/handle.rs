@@ -232,7 +232,7 @@ impl<T> Future for JobHandle<T> {
         let asks_again = cell.give_way_or_look(cx.waker());
         let Poll::Ready(small) = cell.poll_small(cx) else {
             if asks_again {
-                // Elsewhere a waker that panics does not reach whoever polls either.
+                // Elsewhere a panic of waking does not reach whoever polls either.
                 host::shield(|| cx.waker().wake_by_ref());
             }
             return Poll::Pending;

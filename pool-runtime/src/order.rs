@@ -1,12 +1,11 @@
 //! A call becomes a job that a host has, or one that has ended before.
 
 use std::sync::Arc;
-use std::task::Waker;
 
 use crate::call::{Call, CallParts, UnknownName};
 use crate::error::JobErrorKind;
 use crate::handle::JobHandle;
-use crate::host::{Cell, CellRef, Host, Order, RoomPlace};
+use crate::host::{Bell, Cell, CellRef, Host, Order, RoomPlace};
 use crate::policy::JobOptions;
 use crate::registry::{Encoded, Job, JobEntry, Known};
 use crate::wire::Payload;
@@ -118,14 +117,14 @@ fn plain(host: &Host, parts: &CallParts) -> Option<Cell> {
 }
 
 /// The same for one of many, whose maker looks for their replies. `spare` is the handle of an earlier
-/// one, and `bell` is rung when it ends.
+/// one, and `bell` makes what is rung when it ends.
 #[inline]
 pub(crate) fn accept_followed<J: Job>(
     host: &Arc<Host>,
     call: &mut Call<J>,
     place: RoomPlace<'_>,
     spare: Option<JobHandle<J::Output>>,
-    bell: Option<&Waker>,
+    bell: Option<impl FnOnce() -> Bell>,
 ) -> JobHandle<J::Output> {
     let handle = match spare {
         Some(mut handle) => {
@@ -141,7 +140,7 @@ fn follow(
     host: &Arc<Host>,
     parts: &mut CallParts,
     place: RoomPlace<'_>,
-    bell: Option<&Waker>,
+    bell: Option<impl FnOnce() -> Bell>,
 ) -> Result<CellRef, Box<Refused>> {
     let cell = match plain(host, parts) {
         Some(cell) => Cell::followed(cell, bell),
@@ -157,7 +156,7 @@ fn renew(
     parts: &mut CallParts,
     place: RoomPlace<'_>,
     old: &mut CellRef,
-    bell: Option<&Waker>,
+    bell: Option<impl FnOnce() -> Bell>,
 ) -> Result<(), Box<Refused>> {
     match plain(host, parts) {
         Some(cell) => Cell::renew(old, cell, bell),

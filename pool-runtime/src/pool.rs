@@ -4,13 +4,13 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use crate::call::Call;
 use crate::error::{BuildError, Closed, JobErrorKind};
 use crate::handle::JobHandle;
-use crate::host::{CellRef, Host, Hub, RoomPlace, Subscription, WatchKey};
+use crate::host::{Bell, CellRef, Host, Hub, RoomPlace, Subscription, WatchKey};
 use crate::order::{accept, accept_followed, enter, refuse};
 use crate::registry::Job;
 use crate::scheduler::Readiness;
@@ -109,7 +109,7 @@ impl Pool {
         &self,
         call: &mut Call<J>,
         spare: Option<JobHandle<J::Output>>,
-        bell: Option<&Waker>,
+        bell: Option<impl FnOnce() -> Bell>,
     ) -> Result<JobHandle<J::Output>, JobErrorKind> {
         let (host, place) = self.admit()?;
         Ok(accept_followed(host, call, place, spare, bell))

@@ -28,7 +28,8 @@ mod launch;
 mod ledger;
 mod life;
 mod limits;
-pub(crate) mod link;
+pub(crate) mod line;
+mod link;
 mod looks;
 mod memory;
 mod news;
@@ -56,6 +57,7 @@ pub use launch::Output;
 pub(crate) use launch::{
     LaunchPlan, Program, Variable, is_privileged, is_worker, main_is_wrapped, threads_are_asked_for,
 };
+pub(crate) use line::{Bell, Line};
 pub(crate) use race::{First, race};
 pub(crate) use room::{Place as RoomPlace, WatchKey};
 pub(crate) use wakers::shield;

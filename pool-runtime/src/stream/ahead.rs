@@ -4,12 +4,12 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll};
 
 use super::unordered::Unordered;
 use crate::error::JobError;
 use crate::handle::JobHandle;
-use crate::host::JobStatus;
+use crate::host::{Bell, JobStatus};
 use crate::meter::{Row, Running};
 
 /// How many jobs in flight are looked at for what is shown of them.
@@ -55,10 +55,10 @@ impl<T> Ahead<T> {
     }
 
     /// What has to be rung when the next job ends.
-    pub(super) fn bell(&self) -> Option<&Waker> {
+    pub(super) fn bell(&self) -> Option<impl FnOnce() -> Bell + use<'_, T>> {
         match self {
             Ahead::Ordered(..) => None,
-            Ahead::Unordered(ahead) => ahead.bell(),
+            Ahead::Unordered(ahead) => Some(|| ahead.bell()),
         }
     }
 

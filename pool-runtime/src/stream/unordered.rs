@@ -4,45 +4,33 @@ use std::collections::VecDeque;
 use std::future::Future;
 use std::mem;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Wake, Waker};
 
 use crate::error::JobError;
 use crate::handle::JobHandle;
+use crate::host::{Bell, Line};
 
 /// Jobs in seats; the seats of those that have ended stand in a line.
 pub(super) struct Unordered<T> {
     seats: Vec<Seat<T>>,
-    free: Vec<usize>,
+    free: Vec<u32>,
     count: usize,
     line: Arc<Line>,
     /// The front of the line, which nobody else looks at.
-    front: VecDeque<usize>,
+    front: VecDeque<u32>,
 }
 
 struct Seat<T> {
     guest: Guest<T>,
     /// Of the guest before.
     spare: Option<JobHandle<T>>,
-    /// Puts this seat into the line; made once, for all of its guests.
-    waker: Waker,
 }
 
 enum Guest<T> {
     None,
     Waiting(JobHandle<T>),
     Ended(Result<T, JobError>, u32),
-}
-
-/// The seats whose jobs have ended, first come, first served.
-#[derive(Default)]
-struct Line(Mutex<LineState>);
-
-#[derive(Default)]
-struct LineState {
-    seats: VecDeque<usize>,
-    /// Who waits for the next one.
-    task: Option<Waker>,
 }
 
 impl<T> Unordered<T> {
@@ -61,7 +49,7 @@ impl<T> Unordered<T> {
     }
 
     pub(super) fn has_ended(&self) -> bool {
-        !self.front.is_empty() || !self.line.state().seats.is_empty()
+        !self.front.is_empty() || !self.line.is_empty()
     }
 
     /// The handle for the next job, if its seat has one that has served.
@@ -70,16 +58,14 @@ impl<T> Unordered<T> {
     }
 
     /// What has to be rung when the next job ends, once a seat is [free](Self::take_spare).
-    pub(super) fn bell(&self) -> Option<&Waker> {
-        self.free.last().map(|n| &self.seats[*n].waker)
+    pub(super) fn bell(&self) -> Bell {
+        Bell { line: self.line.clone(), seat: self.free.last().copied().unwrap_or_default() }
     }
 
     /// One that rings the bell, or was refused.
     pub(super) fn push(&mut self, handle: JobHandle<T>) {
         if handle.cell().is_followed() {
-            self.free_seat().guest = Guest::Waiting(handle);
-            self.free.pop();
-            self.count += 1;
+            self.sit_down(Guest::Waiting(handle));
         } else {
             self.take_in(handle);
         }
@@ -87,28 +73,33 @@ impl<T> Unordered<T> {
 
     /// One that knows nothing of a bell.
     pub(super) fn take_in(&mut self, mut handle: JobHandle<T>) {
-        let seat = self.free_seat();
-        let guest = match Pin::new(&mut handle).poll(&mut Context::from_waker(&seat.waker)) {
+        self.free_seat();
+        let waker = Waker::from(Arc::new(Wakes(self.bell())));
+        let guest = match Pin::new(&mut handle).poll(&mut Context::from_waker(&waker)) {
             Poll::Pending => Guest::Waiting(handle),
             Poll::Ready(result) => {
-                seat.waker.wake_by_ref();
+                waker.wake();
                 Guest::Ended(result, handle.attempts())
             }
         };
-        seat.guest = guest;
+        self.sit_down(guest);
+    }
+
+    fn sit_down(&mut self, guest: Guest<T>) {
+        self.free_seat().guest = guest;
         self.free.pop();
         self.count += 1;
     }
 
     /// The last free one; it stays free until somebody takes it out of the list.
     fn free_seat(&mut self) -> &mut Seat<T> {
-        let n = self.free.last().copied().unwrap_or(self.seats.len());
-        if n == self.seats.len() {
-            let bell = Bell { line: self.line.clone(), seat: n };
-            self.seats.push(Seat { guest: Guest::None, spare: None, waker: Arc::new(bell).into() });
+        let n = self.free.last().copied().unwrap_or_else(|| {
+            let n = u32::try_from(self.seats.len()).expect("fewer than 2^32 jobs fit in memory");
+            self.seats.push(Seat { guest: Guest::None, spare: None });
             self.free.push(n);
-        }
-        &mut self.seats[n]
+            n
+        });
+        &mut self.seats[n as usize]
     }
 
     /// The next one that ended, and in how many attempts; pending also if there is none at all.
@@ -118,7 +109,7 @@ impl<T> Unordered<T> {
                 self.line.take(&mut self.front, cx);
             }
             let Some(n) = self.front.pop_front() else { return Poll::Pending };
-            let seat = &mut self.seats[n];
+            let seat = &mut self.seats[n as usize];
             match mem::replace(&mut seat.guest, Guest::None) {
                 // Left over from an earlier guest.
                 Guest::None => {}
@@ -130,7 +121,7 @@ impl<T> Unordered<T> {
                     self.leave(n);
                     if let Poll::Ready(result) = Pin::new(&mut handle).poll(cx) {
                         let attempts = handle.attempts();
-                        self.seats[n].spare = Some(handle);
+                        self.seats[n as usize].spare = Some(handle);
                         return Poll::Ready((result, attempts));
                     }
                 }
@@ -142,7 +133,7 @@ impl<T> Unordered<T> {
         }
     }
 
-    fn leave(&mut self, n: usize) {
+    fn leave(&mut self, n: u32) {
         self.free.push(n);
         self.count -= 1;
     }
@@ -156,44 +147,16 @@ impl<T> Unordered<T> {
     }
 }
 
-impl Line {
-    /// Moves the line into `front`, which is empty; if nobody stands in it, `cx` is told of the next.
-    fn take(&self, front: &mut VecDeque<usize>, cx: &mut Context<'_>) {
-        mem::swap(&mut self.state().seats, front);
-        if !front.is_empty() {
-            return;
-        }
-        // A waker's code runs when it is cloned or dropped: both outside of the lock.
-        let waker = cx.waker().clone();
-        let mut state = self.state();
-        mem::swap(&mut state.seats, front);
-        let old = if front.is_empty() { state.task.replace(waker) } else { None };
-        drop(state);
-        drop(old);
-    }
+/// For a job that knows nothing of bells.
+struct Wakes(Bell);
 
-    fn state(&self) -> MutexGuard<'_, LineState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// Wakes on behalf of one seat.
-struct Bell {
-    line: Arc<Line>,
-    seat: usize,
-}
-
-impl Wake for Bell {
+impl Wake for Wakes {
     fn wake(self: Arc<Self>) {
         self.wake_by_ref();
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        let mut state = self.line.state();
-        state.seats.push_back(self.seat);
-        let task = state.task.take();
-        drop(state);
-        if let Some(task) = task {
+        if let Some(task) = self.0.ring() {
             task.wake();
         }
     }

@@ -37,12 +37,30 @@ impl Cell {
                 self.course.end();
                 true
             }
-            output => {
-                let output = Output { payload: output.take(), raw };
-                leftovers.extend(self.finish_in(&mut self.slot(), Ok(output), wakers));
-                false
+            output => self.finish_boxed(output, raw, wakers, leftovers),
+        }
+    }
+
+    /// The same where somebody waits, or there is much.
+    #[inline(never)]
+    fn finish_boxed(
+        &self,
+        output: &mut FrameBody<'_>,
+        raw: bool,
+        wakers: &mut Vec<Waker>,
+        leftovers: &mut Vec<Leftover>,
+    ) -> bool {
+        let mut slot = self.slot();
+        if let FrameBody::Lies(bytes) = output {
+            if let Some(is_bare) = slot.finish_small(bytes, raw, wakers) {
+                self.course.end();
+                slot.ring(wakers);
+                return is_bare;
             }
         }
+        let output = Output { payload: output.take(), raw };
+        leftovers.extend(self.finish_in(&mut slot, Ok(output), wakers));
+        false
     }
 
     #[inline(never)]
@@ -55,6 +73,7 @@ impl Cell {
         match slot.finish(outcome, wakers) {
             Ok(leftover) => {
                 self.course.end();
+                slot.ring(wakers);
                 leftover
             }
             Err(late) => Some(late),
@@ -88,10 +107,18 @@ impl Cell {
     /// [outcome](Self::take_outcome). For use inside a future's `poll`.
     #[inline]
     pub(crate) fn poll_small(&self, cx: &mut Context<'_>) -> Poll<Option<Small>> {
-        if self.status() != JobStatus::Ended && self.waits(cx) {
+        if self.status() == JobStatus::Ended {
+            return Poll::Ready(self.take_small());
+        }
+        if self.waits(cx) {
             return Poll::Pending;
         }
-        Poll::Ready(self.take_small())
+        let small = self.take_small();
+        // It may have ended this very moment, and whoever has the output must not be told otherwise.
+        if self.status() != JobStatus::Ended {
+            self.course.end();
+        }
+        Poll::Ready(small)
     }
 
     /// The same of one that has ended.

@@ -2,13 +2,15 @@
 //!
 //! A million jobs may wait. So small arguments and outputs lie in place ([`Words`]), and what few jobs
 //! need is in a box under a lock: [`Full`] once somebody waits for the job or its bytes are many,
-//! [`Rare`] for what was asked of it in particular. Of a job that has no box the lock is never taken.
+//! [`Rare`] for what was asked of it in particular. Whoever hands out or ends a job that has no box, with
+//! little, takes no lock, nor does whoever takes such an output.
 
 use std::any::Any;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
 use std::time::{Duration, Instant};
 
+use super::super::line::Bell;
 use super::super::track::Track;
 use super::Outcome;
 use super::place::Place;
@@ -26,8 +28,8 @@ pub(super) struct Slot {
 pub(super) struct Full {
     content: Content,
     waker: Option<Waker>,
-    /// The waker stays, for the cell's next job.
-    is_bell: bool,
+    /// Rung besides; it stays for the cell's next job.
+    bell: Option<Bell>,
     rare: Option<Box<Rare>>,
 }
 
@@ -125,7 +127,7 @@ impl Slot {
     fn boxed(small: Small, content: Content, rare: Option<Box<Rare>>) -> Slot {
         let words = Words::new(small);
         words.expect_box();
-        let full = Full { content, waker: None, is_bell: false, rare };
+        let full = Full { content, waker: None, bell: None, rare };
         Slot { words, full: Mutex::new(Some(Box::new(full))) }
     }
 
@@ -155,12 +157,12 @@ impl Slot {
         self.words.take_output()
     }
 
-    /// Whoever is to be told of the end of this job, and of those that come after it: the bell of `old`,
-    /// a job that has ended, with the memory where that is, or this one.
-    pub(super) fn set_bell(&mut self, bell: &Waker, old: Option<&mut Slot>) {
+    /// What is rung at the end of this job, and of those that come after it: the bell of `old`, a job
+    /// that has ended, with the memory where that is, or this one.
+    pub(super) fn set_bell(&mut self, bell: impl FnOnce() -> Bell, old: Option<&mut Slot>) {
         let old = old.and_then(|old| {
             let full = old.full.get_mut().unwrap_or_else(PoisonError::into_inner);
-            full.take_if(|full| full.is_bell)
+            full.take_if(|full| full.bell.is_some())
         });
         let mut locked = self.lock();
         let new = locked.full.take();
@@ -173,7 +175,7 @@ impl Slot {
                 (old.content, old.rare) = (content, rare);
                 old
             }
-            None => Box::new(Full { content, waker: Some(bell.clone()), is_bell: true, rare }),
+            None => Box::new(Full { content, waker: None, bell: Some(bell()), rare }),
         });
         locked.words.expect_box();
     }
@@ -224,7 +226,7 @@ impl Locked<'_> {
         self.full.get_or_insert_with(|| {
             words.expect_box();
             let content = Content::InPlace;
-            Box::new(Full { content, waker: None, is_bell: false, rare: None })
+            Box::new(Full { content, waker: None, bell: None, rare: None })
         })
     }
 
@@ -238,6 +240,25 @@ impl Locked<'_> {
         if self.is_open() { self.full.as_deref_mut() } else { None }
     }
 
+    /// Ends a job by its output, if there is little of both, and nothing in particular was asked of it.
+    /// `None`: it has to be [`finish`](Self::finish)ed. Else whether it has nothing of anybody else's.
+    #[must_use]
+    pub(super) fn finish_small(
+        &mut self,
+        output: &[u8],
+        raw: bool,
+        wakers: &mut Vec<Waker>,
+    ) -> Option<bool> {
+        let full = self.full.as_mut()?;
+        let is_plain = full.rare.is_none() && matches!(full.content, Content::InPlace);
+        if !is_plain || !self.words.get().is_arguments() {
+            return None;
+        }
+        self.words.set(Small::of_output(output, raw)?);
+        wakers.extend(full.waker.take());
+        Some(full.bell.is_none())
+    }
+
     /// Ends the job, if it has not ended. `Err`: it has.
     pub(super) fn finish(
         &mut self,
@@ -249,10 +270,7 @@ impl Locked<'_> {
         }
         let full = self.full();
         let content = std::mem::replace(&mut full.content, Content::Outcome(outcome));
-        match full.is_bell {
-            true => wakers.extend(full.waker.clone()),
-            false => wakers.extend(full.waker.take()),
-        }
+        wakers.extend(full.waker.take());
         let (mut place, mut span) = (Place::Nowhere, JobSpan::default());
         let has_rare = full.rare.is_some();
         if let Some(rare) = &mut full.rare {
@@ -269,6 +287,11 @@ impl Locked<'_> {
         Ok(Some(Leftover { content, _place: place, _span: span }))
     }
 
+    /// Rings once everybody can see that the job has ended: whoever stands at the line looks at once.
+    pub(super) fn ring(&self, wakers: &mut Vec<Waker>) {
+        wakers.extend(self.full.as_ref().and_then(|full| full.bell.as_ref()?.ring()));
+    }
+
     /// The outcome, once.
     pub(super) fn take_outcome(&mut self) -> Option<Outcome> {
         if let Some(small) = self.words.take_output() {
@@ -279,7 +302,7 @@ impl Locked<'_> {
             return None;
         }
         let content = std::mem::replace(&mut full.content, Content::Taken);
-        if full.rare.is_none() && !full.is_bell {
+        if full.rare.is_none() && full.bell.is_none() {
             *self.full = None;
         }
         match content {

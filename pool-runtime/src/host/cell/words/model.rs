@@ -26,6 +26,8 @@ enum Flaw {
     ExpectsNothing,
     /// The words are read without any order.
     Unordered,
+    /// Whoever comes between the output and the status leaves that as it is.
+    ForgetsStatus,
 }
 
 struct Cell {
@@ -89,10 +91,17 @@ impl Cell {
 
     /// The output if there is one; else whoever asks sleeps until it is woken.
     fn poll(&self) -> Option<u64> {
-        if !self.is_ended.load(Ordering::Acquire) && self.waits() {
+        if self.is_ended.load(Ordering::Acquire) {
+            return Some(self.take());
+        }
+        if self.waits() {
             return None;
         }
-        Some(self.take())
+        let output = self.take();
+        if self.flaw != Flaw::ForgetsStatus && !self.is_ended.load(Ordering::Acquire) {
+            self.is_ended.store(true, Ordering::Release);
+        }
+        Some(output)
     }
 
     fn waits(&self) -> bool {
@@ -141,6 +150,8 @@ fn end_and_wait(flaw: Flaw) {
         let listener = cell.clone();
         let listener = thread::spawn(move || listener.waits());
         let first = cell.poll();
+        let is_ended = cell.is_ended.load(Ordering::Relaxed);
+        assert!(first.is_none() || is_ended, "an output of a job that runs");
         core.join().unwrap();
         let listens = listener.join().unwrap();
         let is_woken = cell.is_woken.load(Ordering::Relaxed);
@@ -170,6 +181,12 @@ fn whoever_waits_looks_again_once_there_is_a_box() {
 #[should_panic(expected = "somebody sleeps for ever")]
 fn the_end_is_told_of_the_box() {
     end_and_wait(Flaw::ExpectsNothing);
+}
+
+#[test]
+#[should_panic(expected = "an output of a job that runs")]
+fn whoever_has_the_output_sees_that_the_job_has_ended() {
+    end_and_wait(Flaw::ForgetsStatus);
 }
 
 #[test]
