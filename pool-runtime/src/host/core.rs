@@ -537,6 +537,15 @@ mod tests {
         Cell::new(order, host.place())
     }
 
+    /// All that is left to be done is to reap the worker.
+    fn lose_the_worker_of_one_shut_down(host: &Host) {
+        host.shutdown();
+        let worker = WorkerId { slot: 0, generation: 1 };
+        let exit = WorkerExit::Unknown;
+        let gone = Gone { worker, link: None, exit, detail: String::new(), in_launch: true };
+        host.enter(News::Gone(Box::new(gone)));
+    }
+
     /// Submits a job while the driver has the lock.
     fn leave_one_in_the_inbox(host: &Host) {
         host.submit(cell(host));
@@ -570,11 +579,7 @@ mod tests {
     #[test]
     fn a_pool_at_rest_refuses_all_that_came_late_however_many_they_are() {
         let host = host();
-        host.shutdown();
-        let worker = WorkerId { slot: 0, generation: 1 };
-        let exit = WorkerExit::Unknown;
-        let gone = Gone { worker, link: None, exit, detail: String::new(), in_launch: true };
-        host.enter(News::Gone(Box::new(gone)));
+        lose_the_worker_of_one_shut_down(&host);
         host.enter(News::Reaped);
         assert!(host.rest.is_set());
         for _ in 0..3 * COMBINE {
@@ -588,11 +593,7 @@ mod tests {
     #[test]
     fn a_driver_that_leaves_leaves_nothing_however_much_there_is() {
         let host = host();
-        host.shutdown();
-        let worker = WorkerId { slot: 0, generation: 1 };
-        let exit = WorkerExit::Unknown;
-        let gone = Gone { worker, link: None, exit, detail: String::new(), in_launch: true };
-        host.enter(News::Gone(Box::new(gone)));
+        lose_the_worker_of_one_shut_down(&host);
         for _ in 0..3 * DRIVER_COMBINE {
             host.inbox.put(News::Submit(cell(&host)));
         }
