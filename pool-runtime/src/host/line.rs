@@ -18,7 +18,6 @@ struct State {
 }
 
 /// Puts one seat into a line.
-#[derive(Clone)]
 pub(crate) struct Bell {
     pub(crate) line: Arc<Line>,
     pub(crate) seat: u32,

@@ -415,20 +415,11 @@ fn a_driver_that_leaves_a_pool_at_rest_leaves_nothing() {
 
 #[test]
 fn no_news_is_left_behind_beside_a_driver_by_those_who_only_look_or_leave_their_jobs() {
-    all_at_once(
-        Flaw::Nothing,
-        false,
-        3,
-        &[|host| host.enter(1), Host::try_look_at, |host| host.drive(None)],
-        &[1],
-    );
-    all_at_once(
-        Flaw::Nothing,
-        false,
-        3,
-        &[|host| host.enter(1), |host| host.submit_behind(2), |host| host.drive(Some(3))],
-        &[1, 2, 3],
-    );
+    let looks: &[Deed] = &[|host| host.enter(1), Host::try_look_at, |host| host.drive(None)];
+    all_at_once(Flaw::Nothing, false, 3, looks, &[1]);
+    let leaves: &[Deed] =
+        &[|host| host.enter(1), |host| host.submit_behind(2), |host| host.drive(Some(3))];
+    all_at_once(Flaw::Nothing, false, 3, leaves, &[1, 2, 3]);
 }
 
 #[test]
