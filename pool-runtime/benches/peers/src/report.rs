@@ -45,8 +45,9 @@ impl Report {
             let beside = ratios(first, &contestant.rounds);
             let _ = writeln!(
                 self.figures,
-                "| {} | {} | {} | {} |",
+                "| {}{} | {} | {} | {} |",
                 contestant.name,
+                if contestant.is_floor { " (floor)" } else { "" },
                 figure(contestant.median()),
                 spread(&contestant.rounds),
                 figure(median(beside.clone())),
