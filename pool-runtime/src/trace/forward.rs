@@ -47,9 +47,11 @@ where
     S: Fn(&[u8]) + Send + Sync + 'static,
 {
     let level = level();
-    if level == LEVEL.swap(level, Ordering::Relaxed) {
+    // Nobody else changes it, and hardly ever is it another.
+    if level == LEVEL.load(Ordering::Relaxed) {
         return;
     }
+    LEVEL.store(level, Ordering::Relaxed);
     match STAGE.load(Ordering::Relaxed) {
         UNTRIED => {
             let (is_open, send) = outlet();

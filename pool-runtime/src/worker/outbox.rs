@@ -27,15 +27,14 @@ use crate::recorder::{Farewell, Recorder};
 use crate::trace;
 use crate::wire::{BIG, Flags, HEADER_LEN, Header, RING_ROOM, ToHost};
 
+use batch::{BATCH, Batch};
+
+mod batch;
+
 /// No job is running.
 const NO_SEQ: u64 = u64::MAX;
 /// Bytes of records that wait to be written.
 const BACKLOG: usize = 256 * 1024;
-/// Replies that are held back, in bytes at most, before one more.
-const BATCH: u64 = 16 * 1024;
-/// How long a reply is held back while there are other jobs to run, in nanoseconds, if the host, which
-/// knows how long it has waited, does not want it sooner.
-const HELD_BACK: u64 = 500_000;
 /// How long a thread that logs waits for a host that does not read.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -53,6 +52,9 @@ pub(super) struct Outbox {
     has_logged: AtomicBool,
     /// The job that ended last has logged something.
     had_logged: AtomicBool,
+    /// Somebody has a [way](Self::way) to log.
+    has_way: AtomicBool,
+    batch: Batch,
     /// Held while something is written.
     gate: Mutex<Gate>,
     backlog: Mutex<Backlog>,
@@ -70,19 +72,7 @@ struct Gate {
     written: usize,
     /// The host did not read when it was last tried.
     is_stuck: bool,
-    batch: Batch,
-}
-
-/// Replies that are in the ring and not on the channel yet.
-#[derive(Default)]
-struct Batch {
-    /// Where the first of them begins in the ring.
-    begin: u64,
-    /// Where the ring's next frame begins.
-    end: u64,
-    /// When the oldest has waited for long.
-    late: Option<u64>,
-    /// Bytes that the host has seen before they were written.
+    /// Bytes of replies that the host has seen before they were written.
     left_out: u64,
 }
 
@@ -110,6 +100,8 @@ impl Outbox {
             running: AtomicU64::new(NO_SEQ),
             has_logged: AtomicBool::new(false),
             had_logged: AtomicBool::new(false),
+            has_way: AtomicBool::new(false),
+            batch: Batch::new(),
             gate: Mutex::default(),
             backlog: Mutex::default(),
             poke: AtomicBool::new(false),
@@ -134,6 +126,10 @@ impl Outbox {
     pub(super) fn end(&self) {
         let seq = self.running.load(Ordering::Relaxed);
         self.running.store(NO_SEQ, Ordering::Release);
+        // Without a way nobody can have logged: this is most of what the end of a job costs.
+        if !self.has_way.load(Ordering::Relaxed) {
+            return;
+        }
         fence(Ordering::SeqCst);
         let has_logged = self.has_logged.load(Ordering::Acquire);
         self.had_logged.store(has_logged, Ordering::Relaxed);
@@ -171,7 +167,8 @@ impl Outbox {
         self.reply(kind, flags, seq, took, body, None)
     }
 
-    /// The same; `now`, if it is known, tells whether what was held back has waited for long.
+    /// The same; `now`, if it is known, tells whether what was held back has waited for long. By the
+    /// thread that runs the jobs.
     pub(super) fn reply(
         &self,
         kind: ToHost,
@@ -186,28 +183,52 @@ impl Outbox {
         let fits = body.len() <= RING_ROOM && !self.had_logged.load(Ordering::Relaxed);
         let flags = flags.and_if(body.len() > BIG, Flags::BIG).and_if(fits, Flags::RING);
         let header = Header { len, kind, flags, job: took, seq };
-        let mut gate = self.gate();
         let written = if fits {
-            gate.batch.put(&self.watch.recorder, &header, body);
-            match gate.batch.is_due(&self.watch.recorder, now) {
-                true => self.write_rest(&mut gate),
+            self.batch.put(&self.watch.recorder, &header, body);
+            match self.batch.may_be_due(now) {
+                true => self.write_due(now),
                 false => Ok(()),
             }
         } else {
+            let mut gate = self.gate();
             let written = self.write_rest(&mut gate);
             written.and_then(|()| self.channel.write_all(&header.encode(), body))
         };
-        drop(gate);
         // The channel is lost; or the host is gone, which the guard is about to notice.
         written.map_err(|_| Farewell::ChannelLost)
     }
 
+    /// Writes what was held back if it is too much or has waited for long, now that it is looked at
+    /// what of it the host has seen.
+    #[cold]
+    fn write_due(&self, now: Option<u64>) -> io::Result<()> {
+        let mut gate = self.gate();
+        let was_seen = gate.forget_seen(&self.batch, &self.watch.recorder);
+        let held = self.batch.held();
+        if held >= BATCH || held > 0 && !was_seen {
+            return self.write_rest(&mut gate);
+        }
+        // What is left has not waited for long.
+        self.batch.may_be_due(now);
+        Ok(())
+    }
+
+    /// Whether any are held back. If not, the last one has just been written, or seen.
+    #[inline]
+    pub(super) fn holds_back(&self) -> bool {
+        self.batch.held() > 0
+    }
+
     /// Writes the replies that were held back, unless the host has seen them.
     pub(super) fn write_replies(&self) -> Result<(), Farewell> {
+        if !self.holds_back() {
+            return Ok(());
+        }
         let mut gate = self.gate();
-        match gate.batch.is_unseen(&self.watch.recorder) {
-            true => self.write_rest(&mut gate).map_err(|_| Farewell::ChannelLost),
-            false => Ok(()),
+        gate.forget_seen(&self.batch, &self.watch.recorder);
+        match self.batch.held() {
+            0 => Ok(()),
+            _ => self.write_rest(&mut gate).map_err(|_| Farewell::ChannelLost),
         }
     }
 
@@ -279,7 +300,7 @@ impl Outbox {
         self.take_poke(gate);
         self.poke_is_stuck.store(false, Ordering::SeqCst);
         loop {
-            gate.take_from(&self.watch.recorder, &mut self.backlog());
+            self.take_to(gate);
             if gate.rest.is_empty() {
                 return Ok(());
             }
@@ -288,8 +309,15 @@ impl Outbox {
         }
     }
 
+    /// A way to say something of the job that runs then, by any thread. To be asked for between jobs.
+    pub(super) fn way(self: &Arc<Self>) -> impl Fn(&[u8]) + Send + Sync + use<> {
+        self.has_way.store(true, Ordering::Relaxed);
+        let way = self.clone();
+        move |body| way.log(body)
+    }
+
     /// Says something of the running job, unless there is none.
-    pub(super) fn log(&self, body: &[u8]) {
+    fn log(&self, body: &[u8]) {
         // Its locks are copies of ours, in whatever state.
         if os::fork_depth() != self.depth {
             return;
@@ -344,7 +372,7 @@ impl Outbox {
     }
 
     fn try_flush(&self, gate: &mut Gate, patience: Duration) -> io::Result<Flushed> {
-        gate.take_from(&self.watch.recorder, &mut self.backlog());
+        self.take_to(gate);
         while gate.written < gate.rest.len() {
             match self.channel.write_some(&gate.rest[gate.written..], patience) {
                 Ok(n) => gate.written += n,
@@ -357,6 +385,22 @@ impl Outbox {
         }
         gate.clear();
         Ok(Flushed::All)
+    }
+
+    /// Takes all that waits, behind what is left of what was taken before; if that is much, it
+    /// goes first. What was logged last is of a later job than the replies: these are looked at under
+    /// the lock of the backlog, so a reply that was put before a record came is not left behind
+    /// (`model.rs`).
+    fn take_to(&self, gate: &mut Gate) {
+        gate.rest.drain(..gate.written);
+        gate.written = 0;
+        let mut backlog = self.backlog();
+        self.batch.take_to(&self.watch.recorder, &mut gate.rest);
+        if gate.rest.is_empty() {
+            std::mem::swap(&mut gate.rest, &mut backlog.frames);
+        } else if gate.rest.len() + backlog.frames.len() <= BACKLOG {
+            gate.rest.append(&mut backlog.frames);
+        }
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -380,17 +424,15 @@ impl Outbox {
 }
 
 impl Gate {
-    /// Takes all that waits, behind what is left of what was taken before; if that is much, it
-    /// goes first. What was logged last is of a later job than the replies.
-    fn take_from(&mut self, recorder: &Recorder, backlog: &mut Backlog) {
-        self.rest.drain(..self.written);
-        self.written = 0;
-        self.batch.take_to(recorder, &mut self.rest);
-        if self.rest.is_empty() {
-            std::mem::swap(&mut self.rest, &mut backlog.frames);
-        } else if self.rest.len() + backlog.frames.len() <= BACKLOG {
-            self.rest.append(&mut backlog.frames);
+    /// What the host has seen need not come over the channel, and is not held back any more. Whether
+    /// there was any of it.
+    fn forget_seen(&mut self, batch: &Batch, recorder: &Recorder) -> bool {
+        let seen = batch.forget_below(recorder.seen());
+        if seen > 0 {
+            self.left_out += seen;
+            recorder.leave_out(self.left_out);
         }
+        seen > 0
     }
 
     fn clear(&mut self) {
@@ -401,51 +443,6 @@ impl Gate {
 
     fn patience(&self) -> Duration {
         if self.is_stuck { Duration::ZERO } else { PATIENCE }
-    }
-}
-
-impl Batch {
-    /// Puts a frame into the ring. It is kept there until it is to be written: before as much comes
-    /// behind it as would reach it round the ring.
-    fn put(&mut self, recorder: &Recorder, header: &Header<ToHost>, body: &[u8]) {
-        recorder.put(self.end, &header.encode(), body);
-        self.end += header.frame_len() as u64;
-    }
-
-    /// They are many, or the oldest has waited for long, as far as can be told.
-    fn is_due(&mut self, recorder: &Recorder, now: Option<u64>) -> bool {
-        if !self.is_unseen(recorder) {
-            return false;
-        }
-        let is_late = now.is_some_and(|now| match self.late {
-            Some(late) => now >= late,
-            None => {
-                self.late = Some(now + HELD_BACK);
-                false
-            }
-        });
-        is_late || self.end - self.begin >= BATCH
-    }
-
-    /// There are some that the host has not seen. Forgets what it has seen: that need not come
-    /// over the channel.
-    fn is_unseen(&mut self, recorder: &Recorder) -> bool {
-        let seen = recorder.seen().min(self.end);
-        if seen > self.begin {
-            self.left_out += seen - self.begin;
-            self.begin = seen;
-            // What is left has not waited for long.
-            self.late = None;
-            recorder.leave_out(self.left_out);
-        }
-        self.begin < self.end
-    }
-
-    /// Puts what is to be written behind what is there.
-    fn take_to(&mut self, recorder: &Recorder, rest: &mut Vec<u8>) {
-        recorder.take(self.begin, self.end, rest);
-        self.begin = self.end;
-        self.late = None;
     }
 }
 
@@ -560,7 +557,7 @@ mod tests {
         });
         // What was seen does not come again, and that is said.
         reply(&outbox, 5, b"seen");
-        let end = outbox.gate().batch.end;
+        let end = outbox.batch.end.load(Ordering::Relaxed);
         reply(&outbox, 6, b"");
         host_side.see(end);
         assert_eq!(host_side.left_out(), 0);
@@ -573,8 +570,9 @@ mod tests {
     fn a_reply_comes_behind_what_its_job_has_logged_and_before_the_next_ones() {
         let (outbox, host) = outbox();
         reply(&outbox, 0, b"first");
+        let log = outbox.way();
         outbox.begin(1);
-        outbox.log(b"a record");
+        log(b"a record");
         outbox.end();
         reply(&outbox, 1, b"second");
         read_reply(&host, 0, b"first");

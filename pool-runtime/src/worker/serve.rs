@@ -47,7 +47,7 @@ pub(super) struct Worker {
     /// For async jobs; made at the first of them.
     runtime: OnceCell<Runtime>,
     states: StateStore,
-    /// When the last job ended by the clock, if nothing was waited for since.
+    /// When the last job ended by the clock, if nothing was waited for or written since.
     clock: Cell<Option<u64>>,
     /// The job that was answered last.
     answered: Cell<u64>,
@@ -213,8 +213,9 @@ impl Worker {
         prelude: &Prelude,
         body: FrameBody<'_>,
     ) -> Result<(), Farewell> {
-        if header.flags.has(Flags::FLUSH) {
+        if header.flags.has(Flags::FLUSH) && self.outbox.holds_back() {
             self.outbox.write_replies()?;
+            self.clock.set(None);
         }
         // One look at the clock serves as an end and as a beginning.
         let started = self.clock.take().unwrap_or_else(os::nanos);
@@ -236,7 +237,12 @@ impl Worker {
             let (runtime, states) = (&self.runtime, &self.states);
             let raw = header.flags.has(Flags::RAW);
             let mut scene = Scene { job, arguments: body, raw, running, runtime, states };
-            let mut run = || given = (job.run)(&mut scene, &mut output);
+            // Only a fault is moved: what was just written in parts is waited for.
+            let mut run = || {
+                if let Err(fault) = (job.run)(&mut scene, &mut output) {
+                    given = Err(fault);
+                }
+            };
             panic::catch(&mut run)
         };
         // A line without its end would be lost if this process is killed later on. A thread is not
@@ -262,7 +268,7 @@ impl Worker {
         };
         let limit = self.welcome.max_payload;
         let size = output.bytes.len() as u64;
-        match (caught, given) {
+        let replied = match (caught, given) {
             (Ok(()), Ok(())) if size <= limit => {
                 reply(ToHost::Done, Flags::NONE.and_if(output.raw, Flags::RAW), &output.bytes)
             }
@@ -278,7 +284,12 @@ impl Worker {
                 reply(ToHost::Failed, Flags::NONE, &refusal.encode())
             }
             (Err(report), _) => reply(ToHost::Panicked, Flags::NONE, &report.encode()),
+        };
+        // What it took to write replies is not the next job's.
+        if !self.outbox.holds_back() {
+            self.clock.set(None);
         }
+        replied
     }
 
     /// What jobs log goes the way of their replies, as far as the host takes it by now. On a thread
@@ -289,8 +300,8 @@ impl Worker {
         }
         let level = || self.watch.recorder.log_level();
         trace::follow(level, || {
-            let (state, way) = (self.outbox.clone(), self.outbox.clone());
-            (move || state.running().is_some(), move |body: &[u8]| way.log(body))
+            let state = self.outbox.clone();
+            (move || state.running().is_some(), self.outbox.way())
         });
     }
 

@@ -1,11 +1,12 @@
 //! The end of a job beside a thread that logs, in every order of events that memory allows: what is
-//! said of a job is there before its reply is, and the reply knows of it.
+//! said of a job is on the channel behind the reply before it and before its own, and each reply is
+//! there once.
 //!
 //! This follows `outbox.rs` step by step, under the same names, with the same order of atomics and
-//! fences; whoever changes one changes the other. A reply is what it was told of records, and a
-//! record the number of its job.
+//! fences; whoever changes one changes the other. A frame is a number: a reply's is that of its job, a
+//! record's is that and [`RECORD`]. The ring has room for so few that it goes round.
 
-use std::sync::{Arc, Mutex as Plain};
+use std::sync::Arc;
 
 use loom::model::Builder;
 use loom::sync::Mutex;
@@ -13,7 +14,9 @@ use loom::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use loom::thread;
 
 const NO_SEQ: u64 = u64::MAX;
-const JOBS: u64 = 2;
+const RECORD: u64 = 1 << 32;
+/// Replies that the ring has room for, and that are held back at most.
+const BATCH: u64 = 2;
 
 /// What is wrong with it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,23 +26,43 @@ enum Flaw {
     NoFenceInPut,
     /// Whoever logs looks which job runs, and says then that somebody logs.
     LooksFirst,
+    /// Whoever writes looks for replies, and then for records.
+    RepliesFirst,
+    /// Whoever takes replies out of the ring says so, and copies them then.
+    SaysFirst,
 }
 
 struct Outbox {
     running: AtomicU64,
     has_logged: AtomicBool,
     backlog: Mutex<Vec<u64>>,
-    /// All records that ever were in the backlog.
-    said: Plain<Vec<u64>>,
+    /// All that was written.
+    gate: Mutex<Vec<u64>>,
+    begin: AtomicU64,
+    end: AtomicU64,
+    ring: [AtomicU64; BATCH as usize],
     flaw: Flaw,
 }
 
 impl Outbox {
+    fn new(flaw: Flaw) -> Arc<Outbox> {
+        Arc::new(Outbox {
+            running: AtomicU64::new(NO_SEQ),
+            has_logged: AtomicBool::new(false),
+            backlog: Mutex::default(),
+            gate: Mutex::default(),
+            begin: AtomicU64::new(0),
+            end: AtomicU64::new(0),
+            ring: std::array::from_fn(|_| AtomicU64::new(0)),
+            flaw,
+        })
+    }
+
     fn begin(&self, seq: u64) {
         self.running.store(seq, Ordering::Release);
     }
 
-    /// Whether the reply to the job has to look at the backlog.
+    /// Whether the job has logged.
     fn end(&self) -> bool {
         self.running.store(NO_SEQ, Ordering::Release);
         self.fence_unless(Flaw::NoFenceInEnd);
@@ -52,12 +75,50 @@ impl Outbox {
         has_logged
     }
 
-    /// What the reply takes along.
-    fn reply(&self, had_logged: bool) -> Vec<u64> {
-        match had_logged {
-            true => std::mem::take(&mut *self.backlog.lock().unwrap()),
-            false => Vec::new(),
+    fn reply(&self, seq: u64, had_logged: bool) {
+        if had_logged {
+            let mut gate = self.gate.lock().unwrap();
+            self.take_to(&mut gate);
+            return gate.push(seq);
         }
+        let end = self.end.load(Ordering::Relaxed);
+        self.ring[(end % BATCH) as usize].store(seq, Ordering::Relaxed);
+        self.end.store(end + 1, Ordering::Release);
+        if self.held() >= BATCH {
+            self.write();
+        }
+    }
+
+    fn held(&self) -> u64 {
+        let begin = self.begin.load(Ordering::Acquire);
+        self.end.load(Ordering::Acquire) - begin
+    }
+
+    fn write(&self) {
+        self.take_to(&mut self.gate.lock().unwrap());
+    }
+
+    fn take_to(&self, gate: &mut Vec<u64>) {
+        let looked = (self.flaw == Flaw::RepliesFirst).then(|| self.end.load(Ordering::Acquire));
+        let mut backlog = self.backlog.lock().unwrap();
+        let begin = self.begin.load(Ordering::Relaxed);
+        let end = looked.unwrap_or_else(|| self.end.load(Ordering::Acquire));
+        if self.flaw == Flaw::SaysFirst {
+            self.begin.store(end, Ordering::Release);
+        }
+        gate.extend(
+            (begin..end).map(|at| self.ring[(at % BATCH) as usize].load(Ordering::Relaxed)),
+        );
+        if self.flaw != Flaw::SaysFirst {
+            self.begin.store(end, Ordering::Release);
+        }
+        gate.append(&mut backlog);
+    }
+
+    fn log(&self) {
+        self.put();
+        // Unless somebody else writes, who looks at it afterwards.
+        self.write();
     }
 
     fn put(&self) {
@@ -65,9 +126,9 @@ impl Outbox {
         let looked = (self.flaw == Flaw::LooksFirst).then(|| self.running());
         self.has_logged.store(true, Ordering::Release);
         self.fence_unless(Flaw::NoFenceInPut);
-        let Some(seq) = looked.unwrap_or_else(|| self.running()) else { return };
-        backlog.push(seq);
-        self.said.lock().unwrap().push(seq);
+        if let Some(seq) = looked.unwrap_or_else(|| self.running()) {
+            backlog.push(seq | RECORD);
+        }
     }
 
     fn running(&self) -> Option<u64> {
@@ -81,55 +142,67 @@ impl Outbox {
     }
 }
 
-/// Two jobs, and a thread that logs twice. What is still in the backlog at the end was said of no
-/// job, or is lost to the replies.
-fn jobs_and_a_thread_that_logs(flaw: Flaw) {
+/// Some jobs, the last of which logs, and a thread that logs so often.
+fn jobs_and_a_thread_that_logs(flaw: Flaw, jobs: u64, logs: u32) {
     let mut model = Builder::new();
     model.preemption_bound = Some(4);
     model.check(move || {
-        let outbox = Arc::new(Outbox {
-            running: AtomicU64::new(NO_SEQ),
-            has_logged: AtomicBool::new(false),
-            backlog: Mutex::default(),
-            said: Plain::default(),
-            flaw,
-        });
+        let outbox = Outbox::new(flaw);
         let logger = {
             let outbox = outbox.clone();
-            thread::spawn(move || (0..2).for_each(|_| outbox.put()))
+            thread::spawn(move || (0..logs).for_each(|_| outbox.log()))
         };
-        let mut told = Vec::new();
-        for seq in 0..JOBS {
+        for seq in 0..jobs {
             outbox.begin(seq);
+            if seq + 1 == jobs {
+                outbox.log();
+            }
             let had_logged = outbox.end();
-            let records = outbox.reply(had_logged);
-            assert!(records.iter().all(|of| *of == seq), "a record comes with a later reply");
-            told.extend(records);
+            outbox.reply(seq, had_logged);
         }
         logger.join().unwrap();
-        assert_eq!(told, *outbox.said.lock().unwrap(), "a record comes behind its job's reply");
+        outbox.write();
+        let mut next = 0;
+        for frame in &*outbox.gate.lock().unwrap() {
+            assert_eq!(frame & !RECORD, next, "a record comes with another job's reply");
+            next += u64::from(frame & RECORD == 0);
+        }
+        assert_eq!(next, jobs, "each reply comes once");
     });
 }
 
 #[test]
 fn what_is_said_of_a_job_comes_before_its_reply() {
-    jobs_and_a_thread_that_logs(Flaw::Nothing);
+    jobs_and_a_thread_that_logs(Flaw::Nothing, 2, 2);
+    jobs_and_a_thread_that_logs(Flaw::Nothing, 5, 1);
 }
 
 #[test]
 #[should_panic(expected = "a record comes")]
 fn there_is_a_fence_between_the_end_and_the_look_for_records() {
-    jobs_and_a_thread_that_logs(Flaw::NoFenceInEnd);
+    jobs_and_a_thread_that_logs(Flaw::NoFenceInEnd, 2, 2);
 }
 
 #[test]
 #[should_panic(expected = "a record comes")]
 fn there_is_a_fence_between_the_word_that_somebody_logs_and_the_look_for_the_job() {
-    jobs_and_a_thread_that_logs(Flaw::NoFenceInPut);
+    jobs_and_a_thread_that_logs(Flaw::NoFenceInPut, 2, 2);
 }
 
 #[test]
 #[should_panic(expected = "a record comes")]
 fn whoever_logs_says_so_before_it_looks_which_job_runs() {
-    jobs_and_a_thread_that_logs(Flaw::LooksFirst);
+    jobs_and_a_thread_that_logs(Flaw::LooksFirst, 2, 2);
+}
+
+#[test]
+#[should_panic(expected = "a record comes")]
+fn replies_are_looked_for_where_no_record_can_come_behind_them() {
+    jobs_and_a_thread_that_logs(Flaw::RepliesFirst, 2, 2);
+}
+
+#[test]
+#[should_panic(expected = "a record comes")]
+fn what_is_taken_out_of_the_ring_is_copied_before_it_may_be_overwritten() {
+    jobs_and_a_thread_that_logs(Flaw::SaysFirst, 5, 1);
 }
