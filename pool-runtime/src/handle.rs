@@ -59,26 +59,30 @@ pub struct JobHandle<T> {
 
 /// Two words, since as many handles may wait as jobs.
 enum Claim<T> {
-    To(CellRef, fn(Encoded) -> Result<T, String>),
+    /// `None`: the handle is being dropped.
+    To(Option<CellRef>, fn(Encoded) -> Result<T, String>),
     /// To a job whose name nobody registered.
     Unknown(Box<(CellRef, String)>),
 }
 
+/// Nobody uses a handle that is gone.
+const DROPPED: &str = "a handle has its cell until it is dropped";
+
 impl<T> JobHandle<T> {
     pub(crate) fn new<J: Job<Output = T>>(cell: CellRef) -> Self {
-        JobHandle { claim: Claim::To(cell, J::decode) }
+        JobHandle { claim: Claim::To(Some(cell), J::decode) }
     }
 
     /// Its cell, to be renewed for a job of this kind: see [`Cell::renew`].
     #[inline]
     pub(crate) fn claim_for<J: Job<Output = T>>(&mut self) -> &mut CellRef {
         if let Claim::Unknown(unknown) = &self.claim {
-            self.claim = Claim::To(unknown.0.clone(), J::decode);
+            self.claim = Claim::To(Some(unknown.0.clone()), J::decode);
         }
         match &mut self.claim {
             Claim::To(cell, decode) => {
                 *decode = J::decode;
-                cell
+                cell.as_mut().expect(DROPPED)
             }
             Claim::Unknown(unknown) => &mut unknown.0,
         }
@@ -92,7 +96,7 @@ impl<T> JobHandle<T> {
     #[inline]
     pub(crate) fn cell(&self) -> &CellRef {
         match &self.claim {
-            Claim::To(cell, _) => cell,
+            Claim::To(cell, _) => cell.as_ref().expect(DROPPED),
             Claim::Unknown(unknown) => &unknown.0,
         }
     }
@@ -105,7 +109,7 @@ impl<T> JobHandle<T> {
     /// The job's name.
     pub fn name(&self) -> &str {
         match &self.claim {
-            Claim::To(cell, _) => cell.name(),
+            Claim::To(..) => self.cell().name(),
             Claim::Unknown(unknown) => &unknown.1,
         }
     }
@@ -249,6 +253,11 @@ impl<T> Drop for JobHandle<T> {
         if self.cell().is_cancelled_on_drop() && !self.is_finished() {
             self.cancel();
         }
+        if let Claim::To(cell, _) = &mut self.claim {
+            if let Some(cell) = cell.take() {
+                Cell::let_go(cell);
+            }
+        }
     }
 }
 
@@ -340,5 +349,15 @@ impl Wake for Unpark {
     fn wake_by_ref(self: &Arc<Self>) {
         self.woken.store(true, Ordering::Release);
         self.thread.unpark();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handle_is_two_words() {
+        assert_eq!(size_of::<JobHandle<String>>(), 2 * size_of::<usize>());
     }
 }

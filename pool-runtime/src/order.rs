@@ -94,8 +94,8 @@ fn take_in(
     place: RoomPlace<'_>,
 ) -> Result<CellRef, Box<Refused>> {
     let cell = match plain(host, parts) {
-        Some(cell) => CellRef::new(cell),
-        None => CellRef::new(waiting(host, parts)?),
+        Some(cell) => cell.share(),
+        None => waiting(host, parts)?.share(),
     };
     place.keep();
     host.submit(cell.clone());

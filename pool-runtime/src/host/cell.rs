@@ -13,6 +13,7 @@ mod followed;
 mod outcome;
 mod place;
 mod slot;
+mod spare;
 mod words;
 
 use std::any::Any;
@@ -87,7 +88,7 @@ pub(crate) struct Cell {
 impl Cell {
     /// A job that is at `place`. In a pool it holds a place in the queue, too.
     pub(crate) fn new(order: Order, place: Place) -> CellRef {
-        CellRef::new(Self::waiting(order, place))
+        Self::waiting(order, place).share()
     }
 
     /// The same for a pool that has this number, of which nothing in particular is asked, unless

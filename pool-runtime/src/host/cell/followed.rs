@@ -11,7 +11,7 @@ impl Cell {
     /// `bell` makes what is rung when it ends.
     #[inline(always)]
     pub(crate) fn followed(new: Cell, bell: Option<impl FnOnce() -> Bell>) -> CellRef {
-        CellRef::new(new.with_follower(bell, None))
+        new.with_follower(bell, None).share()
     }
 
     /// Puts such a job in the place of one that has ended, with its bell; unless somebody else

@@ -131,6 +131,13 @@ impl Slot {
         Slot { words, full: Mutex::new(Some(Box::new(full))) }
     }
 
+    /// Drops what is in its box.
+    #[inline]
+    pub(super) fn empty(&mut self) {
+        let full = self.full.get_mut().unwrap_or_else(PoisonError::into_inner);
+        drop(full.take());
+    }
+
     #[inline]
     pub(super) fn lock(&self) -> Locked<'_> {
         let full = self.full.lock().unwrap_or_else(PoisonError::into_inner);
