@@ -5,7 +5,7 @@ use std::thread;
 use pool::{Pool, call};
 
 use crate::contest::{self, Contestant, Goal};
-use crate::in_flight::{JOBS, rate};
+use crate::in_flight::{JOBS, steady_rate};
 use crate::jobs::nothing;
 use crate::{Bench, hands};
 
@@ -15,7 +15,7 @@ const THREADS: usize = 8;
 pub(crate) fn workers(bench: &mut Bench) {
     let many = hands::pool(TO_ONE * bench.workers);
     let few = hands::pool(bench.workers);
-    let all = |pool| rate(JOBS, || hands::all_in_pool(pool, (0..JOBS).map(|_| call!(nothing))));
+    let all = |pool| steady_rate(|| hands::all_in_pool(pool, (0..JOBS).map(|_| call!(nothing))));
     let mut contestants = [
         Contestant::new("pool: eight workers a core", || all(&many)),
         Contestant::new("pool: one worker a core", || all(&few)).goal(Goal::AtLeast(0.8)),
@@ -27,8 +27,8 @@ pub(crate) fn workers(bench: &mut Bench) {
 pub(crate) fn threads(bench: &mut Bench) {
     let pool = hands::pool(bench.workers);
     let mut contestants = [
-        Contestant::new("pool: eight submitting threads", || rate(JOBS, || from(&pool, THREADS))),
-        Contestant::new("pool: one submitting thread", || rate(JOBS, || from(&pool, 1)))
+        Contestant::new("pool: eight submitting threads", || steady_rate(|| from(&pool, THREADS))),
+        Contestant::new("pool: one submitting thread", || steady_rate(|| from(&pool, 1)))
             .goal(Goal::AtLeast(0.8)),
     ];
     contest::run(1, bench.rounds, &mut contestants);
