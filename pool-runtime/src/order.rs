@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::call::{Call, CallParts, UnknownName};
 use crate::error::JobErrorKind;
 use crate::handle::JobHandle;
-use crate::host::{Bell, Cell, CellRef, Host, Order, RoomPlace};
+use crate::host::{Bell, Cell, CellRef, Host, Order, Plain, RoomPlace};
 use crate::policy::JobOptions;
 use crate::registry::{Encoded, Job, JobEntry, Known};
 use crate::wire::Payload;
@@ -94,17 +94,20 @@ fn take_in(
     place: RoomPlace<'_>,
 ) -> Result<CellRef, Box<Refused>> {
     let cell = match plain(host, parts) {
-        Some(cell) => cell.share(),
-        None => waiting(host, parts)?.share(),
+        Some(plain) => Cell::share(|| plain.cell()),
+        None => {
+            let cell = waiting(host, parts)?;
+            Cell::share(|| cell)
+        }
     };
     place.keep();
     host.submit(cell.clone());
     Ok(cell)
 }
 
-/// The cell of a call that has few arguments, and of which nothing in particular is asked.
+/// What is in the cell of a call that has few arguments, and of which nothing in particular is asked.
 #[inline(always)]
-fn plain(host: &Host, parts: &CallParts) -> Option<Cell> {
+fn plain(host: &Host, parts: &CallParts) -> Option<Plain> {
     let CallParts { known: Some(known), arguments, options: None, label: None, .. } = parts else {
         return None;
     };
@@ -143,8 +146,11 @@ fn follow(
     bell: Option<impl FnOnce() -> Bell>,
 ) -> Result<CellRef, Box<Refused>> {
     let cell = match plain(host, parts) {
-        Some(cell) => Cell::followed(cell, bell),
-        None => Cell::followed(waiting(host, parts)?, bell),
+        Some(plain) => Cell::followed(|| plain.cell(), bell),
+        None => {
+            let cell = waiting(host, parts)?;
+            Cell::followed(|| cell, bell)
+        }
     };
     place.keep();
     host.submit_behind(cell.clone());
@@ -159,8 +165,11 @@ fn renew(
     bell: Option<impl FnOnce() -> Bell>,
 ) -> Result<(), Box<Refused>> {
     match plain(host, parts) {
-        Some(cell) => Cell::renew(old, cell, bell),
-        None => Cell::renew(old, waiting(host, parts)?, bell),
+        Some(plain) => Cell::renew(old, || plain.cell(), bell),
+        None => {
+            let cell = waiting(host, parts)?;
+            Cell::renew(old, || cell, bell);
+        }
     }
     place.keep();
     host.submit_behind(old.clone());

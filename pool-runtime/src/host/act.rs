@@ -317,9 +317,9 @@ impl Core {
             seat.begin_head(Some(task), around, &mut after.wakers, &mut after.trace);
         }
         seat.is_brief = brief && link.journal.is_none() && seat.is_up;
-        if seat.is_brief {
+        if seat.is_brief && seat.has_few() {
             let is_followed = cell.is_followed();
-            if !is_followed && seat.has_few() && around.plan.spin {
+            if !is_followed && around.plan.spin {
                 cell.set_near();
             }
             let is_watched = is_first_there || is_followed || link.is_looked_at();

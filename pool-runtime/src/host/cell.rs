@@ -29,6 +29,7 @@ use self::course::Course;
 pub(crate) use self::place::{Holder, Manner, Numbered, Place, PoolNumber};
 pub(crate) use self::slot::{Arguments, Leftover};
 use self::slot::{Locked, Rare, Slot};
+use self::words::Small;
 use crate::error::{JobError, JobErrorKind, Subject};
 use crate::id::JobId;
 use crate::policy::JobOptions;
@@ -85,23 +86,38 @@ pub(crate) struct Cell {
     slot: Slot,
 }
 
+/// What is in most cells. It becomes one where that is to lie: what is put together on the stack, and
+/// moved right after, is waited for.
+pub(crate) struct Plain {
+    birth: Birth,
+    number: u16,
+    small: Small,
+}
+
+impl Plain {
+    #[inline(always)]
+    pub(crate) fn cell(self) -> Cell {
+        Cell::of(self.birth, self.number, Course::begin(true), Slot::small(self.small))
+    }
+}
+
 impl Cell {
     /// A job that is at `place`. In a pool it holds a place in the queue, too.
     pub(crate) fn new(order: Order, place: Place) -> CellRef {
-        Self::waiting(order, place).share()
+        Self::share(|| Self::waiting(order, place))
     }
 
     /// The same for a pool that has this number, of which nothing in particular is asked, unless
     /// there are many arguments.
     #[inline(always)]
-    pub(crate) fn plain(number: u16, arguments: &Encoded, pool: PoolNumber) -> Option<Cell> {
+    pub(crate) fn plain(number: u16, arguments: &Encoded, pool: PoolNumber) -> Option<Plain> {
         // A span is something in particular.
         if trace::HAS_SPANS {
             return None;
         }
-        let slot = Slot::waiting_small(arguments)?;
+        let small = Small::of_arguments(&arguments.bytes)?;
         let birth = Birth::new(JobId::fresh(), Some(pool), arguments.raw, false);
-        Some(Self::of(birth, number, Course::begin(true), slot))
+        Some(Plain { birth, number, small })
     }
 
     pub(crate) fn waiting(order: Order, place: Place) -> Cell {

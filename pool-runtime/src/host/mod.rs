@@ -50,7 +50,7 @@ pub(crate) use self::core::Host;
 pub(crate) use background::{Timer, handle as background_runtime, sleep, sleep_until};
 pub(crate) use backlog::{Backlog, Share};
 pub use cell::JobStatus;
-pub(crate) use cell::{Cell, CellRef, Manner, Order, Place};
+pub(crate) use cell::{Cell, CellRef, Manner, Order, Place, Plain};
 pub(crate) use driver::start as start_driver;
 pub(crate) use hub::{Hub, Subscription};
 pub use launch::Output;

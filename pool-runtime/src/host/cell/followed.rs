@@ -10,17 +10,24 @@ impl Cell {
     /// One of many jobs, whose maker looks for their replies, and gives them up with their handles.
     /// `bell` makes what is rung when it ends.
     #[inline(always)]
-    pub(crate) fn followed(new: Cell, bell: Option<impl FnOnce() -> Bell>) -> CellRef {
-        new.with_follower(bell, None).share()
+    pub(crate) fn followed(
+        make: impl FnOnce() -> Cell,
+        bell: Option<impl FnOnce() -> Bell>,
+    ) -> CellRef {
+        Cell::share(|| make().with_follower(bell, None))
     }
 
     /// Puts such a job in the place of one that has ended, with its bell; unless somebody else
     /// still has that one.
     #[inline(always)]
-    pub(crate) fn renew(old: &mut CellRef, new: Cell, bell: Option<impl FnOnce() -> Bell>) {
+    pub(crate) fn renew(
+        old: &mut CellRef,
+        make: impl FnOnce() -> Cell,
+        bell: Option<impl FnOnce() -> Bell>,
+    ) {
         match CellRef::get_mut(old) {
-            Some(cell) => *cell = new.with_follower(bell, Some(&mut cell.slot)),
-            None => *old = Self::followed(new, bell),
+            Some(cell) => *cell = make().with_follower(bell, Some(&mut cell.slot)),
+            None => *old = Self::followed(make, bell),
         }
     }
 
@@ -79,16 +86,16 @@ mod tests {
 
     #[test]
     fn a_cell_is_used_again_unless_somebody_still_has_it() {
-        let mut cell = Cell::followed(new(None), NO_BELL);
+        let mut cell = Cell::followed(|| new(None), NO_BELL);
         let (first, id) = (CellRef::as_ptr(&cell), cell.id());
         end(&cell);
-        Cell::renew(&mut cell, new(Some("label")), NO_BELL);
+        Cell::renew(&mut cell, || new(Some("label")), NO_BELL);
         assert_eq!(CellRef::as_ptr(&cell), first);
         assert!(cell.id() != id && cell.status() == JobStatus::Queued && cell.is_followed());
         assert_eq!(cell.label().as_deref(), Some("label"));
         end(&cell);
         let other = cell.clone();
-        Cell::renew(&mut cell, new(None), NO_BELL);
+        Cell::renew(&mut cell, || new(None), NO_BELL);
         assert_ne!(CellRef::as_ptr(&cell), first);
         assert_eq!((other.status(), cell.status()), (JobStatus::Ended, JobStatus::Queued));
     }
@@ -96,11 +103,11 @@ mod tests {
     #[test]
     fn the_bell_is_rung_for_each_of_its_jobs_whether_it_was_there_before_or_not() {
         let line = Arc::new(Line::default());
-        let mut cell = Cell::followed(new(None), NO_BELL);
+        let mut cell = Cell::followed(|| new(None), NO_BELL);
         end(&cell);
         for n in 1..9 {
             let label = (n % 2 == 0).then_some("label");
-            Cell::renew(&mut cell, new(label), Some(|| Bell { line: line.clone(), seat: 5 }));
+            Cell::renew(&mut cell, || new(label), Some(|| Bell { line: line.clone(), seat: 5 }));
             assert_eq!(cell.label().as_deref(), label);
             if n % 4 < 2 {
                 end(&cell);
@@ -122,7 +129,7 @@ mod tests {
         let line = Arc::new(Line::default());
         let bell = |seat| Bell { line: line.clone(), seat };
         let cells: Vec<_> =
-            (0..100_000).map(|seat| Cell::followed(new(None), Some(|| bell(seat)))).collect();
+            (0..100_000).map(|seat| Cell::followed(|| new(None), Some(|| bell(seat)))).collect();
         std::thread::scope(|scope| {
             scope.spawn(|| {
                 for (n, cell) in cells.iter().enumerate() {

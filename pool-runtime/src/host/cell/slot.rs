@@ -16,7 +16,6 @@ use super::Outcome;
 use super::place::Place;
 use super::words::{Small, Words};
 use crate::policy::JobOptions;
-use crate::registry::Encoded;
 use crate::trace::JobSpan;
 use crate::wire::Payload;
 
@@ -107,14 +106,13 @@ impl Leftover {
 impl Slot {
     /// Of a job that waits, of which nothing in particular is asked.
     #[inline(always)]
-    pub(super) fn waiting_small(arguments: &Encoded) -> Option<Slot> {
-        let words = Words::new(Small::of_arguments(&arguments.bytes)?);
-        Some(Slot { words, full: Mutex::new(None) })
+    pub(super) fn small(arguments: Small) -> Slot {
+        Slot { words: Words::new(arguments), full: Mutex::new(None) }
     }
 
     pub(super) fn waiting(arguments: Payload, rare: Option<Box<Rare>>) -> Slot {
         match (Small::of_arguments(arguments.as_slice()), rare) {
-            (Some(small), None) => Slot { words: Words::new(small), full: Mutex::new(None) },
+            (Some(small), None) => Slot::small(small),
             (Some(small), rare) => Slot::boxed(small, Content::InPlace, rare),
             (None, rare) => Slot::boxed(Small::NOTHING, Content::Arguments(arguments), rare),
         }

@@ -29,17 +29,15 @@ thread_local! {
 static RACK: Rack = Rack(Mutex::new(Vec::new()));
 
 impl Cell {
-    /// To be shared; in a cell that was kept, if there is one.
-    #[inline]
-    pub(crate) fn share(self) -> CellRef {
-        // A thread that is about to end has none.
-        let kept = OWN.try_with(|own| own.borrow_mut().take(&RACK)).ok().flatten();
-        match kept {
+    /// Makes a cell to be shared, in the memory of one that was kept if there is one.
+    #[inline(always)]
+    pub(crate) fn share(make: impl FnOnce() -> Cell) -> CellRef {
+        match take() {
             Some(mut cell) => {
-                *cell = self;
+                *cell = make();
                 cell.shareable()
             }
-            None => CellRef::new(self),
+            None => CellRef::new(make()),
         }
     }
 
@@ -51,6 +49,12 @@ impl Cell {
             let _ = OWN.try_with(|own| own.borrow_mut().keep(cell, &RACK));
         }
     }
+}
+
+#[inline]
+fn take() -> Option<UniqueArc<Cell>> {
+    // A thread that is about to end has none.
+    OWN.try_with(|own| own.borrow_mut().take(&RACK)).ok().flatten()
 }
 
 /// Of one thread.
@@ -122,15 +126,15 @@ mod tests {
 
     #[test]
     fn a_cell_that_was_let_go_is_the_next_unless_somebody_still_has_it() {
-        let cell = new().share();
+        let cell = Cell::share(new);
         let (first, id) = (CellRef::as_ptr(&cell), cell.id());
         Cell::let_go(cell);
-        let cell = new().share();
+        let cell = Cell::share(new);
         assert_eq!(CellRef::as_ptr(&cell), first);
         assert_ne!(cell.id(), id);
         let other = cell.clone();
         Cell::let_go(cell);
-        assert_ne!(CellRef::as_ptr(&new().share()), first);
+        assert_ne!(CellRef::as_ptr(&Cell::share(new)), first);
         assert_eq!(CellRef::as_ptr(&other), first);
     }
 
@@ -140,7 +144,7 @@ mod tests {
         impl Wake for Nobody {
             fn wake(self: Arc<Self>) {}
         }
-        let (waits, cell) = (Arc::new(Nobody), new().share());
+        let (waits, cell) = (Arc::new(Nobody), Cell::share(new));
         let waker = Waker::from(waits.clone());
         assert!(matches!(cell.poll_small(&mut Context::from_waker(&waker)), Poll::Pending));
         drop(waker);
