@@ -1,12 +1,17 @@
 //! More workers than cores, and more submitting threads: does the pool get slower?
+//!
+//! Two cores that hand in at once take turns with one queue, whoever has it, and the skeleton shows what
+//! that costs: it falls from one submitting thread to eight, too.
 
 use std::thread;
 
-use pool::{Pool, call};
+use pool::call;
 
-use crate::contest::{self, Contestant, Goal};
-use crate::in_flight::{JOBS, steady_rate};
+use crate::contest::{self, Contestant, Goal, ratios};
+use crate::in_flight::{self, JOBS, steady_rate};
 use crate::jobs::nothing;
+use crate::promises;
+use crate::skeleton::Skeleton;
 use crate::{Bench, hands};
 
 const TO_ONE: usize = 8;
@@ -26,21 +31,38 @@ pub(crate) fn workers(bench: &mut Bench) {
 
 pub(crate) fn threads(bench: &mut Bench) {
     let pool = hands::pool(bench.workers);
+    let skeleton = Skeleton::<promises::All>::new(bench.workers);
+    let in_pool = |jobs| hands::all_in_pool(&pool, (0..jobs).map(|_| call!(nothing)));
+    let bare = |jobs| in_flight::all_in(&skeleton, jobs);
     let mut contestants = [
-        Contestant::new("pool: eight submitting threads", || steady_rate(|| from(&pool, THREADS))),
-        Contestant::new("pool: one submitting thread", || steady_rate(|| from(&pool, 1)))
-            .goal(Goal::AtLeast(0.8)),
+        Contestant::new("pool: eight submitting threads", || {
+            steady_rate(|| from(THREADS, in_pool))
+        }),
+        Contestant::new("pool: one submitting thread", || steady_rate(|| from(1, in_pool))),
+        Contestant::new("what is promised of each job, eight threads", || {
+            steady_rate(|| from(THREADS, bare))
+        })
+        .floor(),
+        Contestant::new("what is promised of each job, one thread", || {
+            steady_rate(|| from(1, bare))
+        })
+        .floor(),
     ];
     contest::run(1, bench.rounds, &mut contestants);
-    bench.report.take("no-ops in flight, crowd of threads", "thousand a second", &contestants);
+    let work = "no-ops in flight, crowd of threads";
+    bench.report.take(work, "thousand a second", &contestants);
+    let [many, one, bare_many, bare_one] = contestants.map(|contestant| contestant.rounds);
+    let floor = contest::median(ratios(&bare_many, &bare_one));
+    let beside = "pool: one submitting thread";
+    let goal = Goal::AtLeast(0.8);
+    bench.report.judge_beside(work, beside, &ratios(&many, &one), goal, Some(floor));
 }
 
 /// Each thread submits its share and awaits it.
-fn from(pool: &Pool, threads: usize) {
+fn from(threads: usize, all: impl Fn(usize) + Sync) {
     thread::scope(|scope| {
         for _ in 0..threads {
-            let calls = (0..JOBS / threads).map(|_| call!(nothing));
-            scope.spawn(move || hands::all_in_pool(pool, calls));
+            scope.spawn(|| all(JOBS / threads));
         }
     });
 }

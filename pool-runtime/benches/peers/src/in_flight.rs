@@ -87,9 +87,11 @@ fn run(bench: &mut Bench, work: &str, goals: Goals) {
         Contestant::new("pool: map, unordered, 16 a worker", || {
             used[7].rate(|| take_all(pool.map(calls()).unordered()))
         }),
-        Contestant::new("two processes without any promise", || used[8].rate(|| all_in(&skeleton))),
+        Contestant::new("two processes without any promise", || {
+            used[8].rate(|| all_in(&skeleton, JOBS))
+        }),
         Contestant::new("the same with what is promised of each job", || {
-            used[9].rate(|| all_in(&promising))
+            used[9].rate(|| all_in(&promising, JOBS))
         })
         .floor(),
         processes,
@@ -165,8 +167,8 @@ impl<'a> Used<'a> {
     }
 }
 
-fn all_in<P: Promises>(skeleton: &Skeleton<P>) {
-    let handles: Vec<_> = (0..JOBS).map(|_| skeleton.submit()).collect();
+pub(crate) fn all_in<P: Promises>(skeleton: &Skeleton<P>, jobs: usize) {
+    let handles: Vec<_> = (0..jobs).map(|_| skeleton.submit()).collect();
     handles.into_iter().for_each(skeleton::Handle::wait);
 }
 

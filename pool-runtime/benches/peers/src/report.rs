@@ -67,7 +67,7 @@ impl Report {
     }
 
     /// The same, with the ratio of whoever shows what the machine asks for the like.
-    fn judge_beside(
+    pub(crate) fn judge_beside(
         &mut self,
         work: &str,
         beside: &str,
