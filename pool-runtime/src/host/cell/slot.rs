@@ -123,8 +123,8 @@ impl Slot {
     }
 
     fn boxed(small: Small, content: Content, rare: Option<Box<Rare>>) -> Slot {
-        let words = Words::new(small);
-        words.expect_box();
+        let mut words = Words::new(small);
+        words.begin_boxed();
         let full = Full { content, waker: None, bell: None, rare };
         Slot { words, full: Mutex::new(Some(Box::new(full))) }
     }
@@ -169,20 +169,20 @@ impl Slot {
             let full = old.full.get_mut().unwrap_or_else(PoisonError::into_inner);
             full.take_if(|full| full.bell.is_some())
         });
-        let mut locked = self.lock();
-        let new = locked.full.take();
-        let (content, rare) = match new {
+        // Nobody else has this one yet.
+        let full = self.full.get_mut().unwrap_or_else(PoisonError::into_inner);
+        let (content, rare) = match full.take() {
             Some(new) => (new.content, new.rare),
             None => (Content::InPlace, None),
         };
-        *locked.full = Some(match old {
+        *full = Some(match old {
             Some(mut old) => {
                 (old.content, old.rare) = (content, rare);
                 old
             }
             None => Box::new(Full { content, waker: None, bell: Some(bell()), rare }),
         });
-        locked.words.expect_box();
+        self.words.begin_boxed();
     }
 }
 

@@ -151,6 +151,11 @@ impl Words {
         self.rest.fetch_or(BOXED, Ordering::AcqRel);
     }
 
+    /// There is a box from the beginning.
+    pub(super) fn begin_boxed(&mut self) {
+        *self.rest.get_mut() |= BOXED;
+    }
+
     /// Puts these in their place. Under the lock of the box, and by who ends the job.
     pub(super) fn set(&self, small: Small) {
         self.low.store(small.low, Ordering::Relaxed);
