@@ -55,6 +55,8 @@ pub(super) struct Outbox {
     /// Somebody has a [way](Self::way) to log.
     has_way: AtomicBool,
     batch: Batch,
+    /// What was taken to be written is not on the channel yet: the batch does not tell of it any more.
+    has_rest: AtomicBool,
     /// Held while something is written.
     gate: Mutex<Gate>,
     backlog: Mutex<Backlog>,
@@ -102,6 +104,7 @@ impl Outbox {
             had_logged: AtomicBool::new(false),
             has_way: AtomicBool::new(false),
             batch: Batch::new(),
+            has_rest: AtomicBool::new(false),
             gate: Mutex::default(),
             backlog: Mutex::default(),
             poke: AtomicBool::new(false),
@@ -213,10 +216,11 @@ impl Outbox {
         Ok(())
     }
 
-    /// Whether any are held back. If not, the last one has just been written, or seen.
+    /// Whether any are held back, or were taken by somebody who has not written them. If not, the last
+    /// one has just been written, or seen.
     #[inline]
     pub(super) fn holds_back(&self) -> bool {
-        self.batch.held() > 0
+        self.batch.held() > 0 || self.has_rest.load(Ordering::Acquire)
     }
 
     /// Writes the replies that were held back, unless the host has seen them.
@@ -226,10 +230,11 @@ impl Outbox {
         }
         let mut gate = self.gate();
         gate.forget_seen(&self.batch, &self.watch.recorder);
-        match self.batch.held() {
-            0 => Ok(()),
-            _ => self.write_rest(&mut gate).map_err(|_| Farewell::ChannelLost),
+        // Somebody else may have had to leave it, since the host did not read.
+        if self.batch.held() == 0 && gate.rest.is_empty() {
+            return Ok(());
         }
+        self.write_rest(&mut gate).map_err(|_| Farewell::ChannelLost)
     }
 
     /// The job is over: writes what it has said last of its progress, if anything.
@@ -305,7 +310,7 @@ impl Outbox {
                 return Ok(());
             }
             self.channel.write_all(&gate.rest, &[])?;
-            gate.clear();
+            self.clear(gate);
         }
     }
 
@@ -383,7 +388,7 @@ impl Outbox {
                 Err(error) => return Err(error),
             }
         }
-        gate.clear();
+        self.clear(gate);
         Ok(Flushed::All)
     }
 
@@ -394,6 +399,8 @@ impl Outbox {
     fn take_to(&self, gate: &mut Gate) {
         gate.rest.drain(..gate.written);
         gate.written = 0;
+        // Said before the batch is shorter: whoever sees that sees this.
+        self.has_rest.store(true, Ordering::Release);
         let mut backlog = self.backlog();
         self.batch.take_to(&self.watch.recorder, &mut gate.rest);
         if gate.rest.is_empty() {
@@ -401,6 +408,18 @@ impl Outbox {
         } else if gate.rest.len() + backlog.frames.len() <= BACKLOG {
             gate.rest.append(&mut backlog.frames);
         }
+        drop(backlog);
+        if gate.rest.is_empty() {
+            self.clear(gate);
+        }
+    }
+
+    /// All is written that was taken.
+    fn clear(&self, gate: &mut Gate) {
+        gate.rest.clear();
+        gate.written = 0;
+        gate.is_stuck = false;
+        self.has_rest.store(false, Ordering::Release);
     }
 
     fn gate(&self) -> MutexGuard<'_, Gate> {
@@ -433,12 +452,6 @@ impl Gate {
             recorder.leave_out(self.left_out);
         }
         seen > 0
-    }
-
-    fn clear(&mut self) {
-        self.rest.clear();
-        self.written = 0;
-        self.is_stuck = false;
     }
 
     fn patience(&self) -> Duration {
@@ -583,6 +596,24 @@ mod tests {
         let header = read_header(&host);
         assert_eq!((header.kind, header.flags, header.seq), (ToHost::Done, Flags::NONE, 1));
         assert_eq!(read(&host, 6), b"second");
+    }
+
+    /// A thread of a job that has ended logs, and takes the reply along, but the host does not read.
+    #[test]
+    fn a_reply_that_another_thread_took_in_vain_is_written_before_the_worker_waits() {
+        let (outbox, host) = outbox();
+        let log = outbox.way();
+        reply(&outbox, 0, b"the reply");
+        let mut filled = 0;
+        while let Ok(n) = outbox.channel.write_some(&[0; 4096], Duration::ZERO) {
+            filled += n;
+        }
+        log(b"late");
+        assert!(outbox.holds_back());
+        read(&host, filled);
+        outbox.write_replies().unwrap();
+        assert!(!outbox.holds_back());
+        read_reply(&host, 0, b"the reply");
     }
 
     #[test]

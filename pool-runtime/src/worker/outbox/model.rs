@@ -30,14 +30,27 @@ enum Flaw {
     RepliesFirst,
     /// Whoever takes replies out of the ring says so, and copies them then.
     SaysFirst,
+    /// The worker waits though what was taken out of the ring may not be written.
+    ForgetsRest,
+    /// That something was taken is said once it is.
+    SaysRestLast,
+}
+
+#[derive(Default)]
+struct Gate {
+    rest: Vec<u64>,
+    /// What is on the channel.
+    written: Vec<u64>,
 }
 
 struct Outbox {
     running: AtomicU64,
     has_logged: AtomicBool,
     backlog: Mutex<Vec<u64>>,
-    /// All that was written.
-    gate: Mutex<Vec<u64>>,
+    gate: Mutex<Gate>,
+    has_rest: AtomicBool,
+    /// Whoever logs finds the channel full.
+    is_full: bool,
     begin: AtomicU64,
     end: AtomicU64,
     ring: [AtomicU64; BATCH as usize],
@@ -45,12 +58,14 @@ struct Outbox {
 }
 
 impl Outbox {
-    fn new(flaw: Flaw) -> Arc<Outbox> {
+    fn new(flaw: Flaw, is_full: bool) -> Arc<Outbox> {
         Arc::new(Outbox {
             running: AtomicU64::new(NO_SEQ),
             has_logged: AtomicBool::new(false),
             backlog: Mutex::default(),
             gate: Mutex::default(),
+            has_rest: AtomicBool::new(false),
+            is_full,
             begin: AtomicU64::new(0),
             end: AtomicU64::new(0),
             ring: std::array::from_fn(|_| AtomicU64::new(0)),
@@ -78,14 +93,14 @@ impl Outbox {
     fn reply(&self, seq: u64, had_logged: bool) {
         if had_logged {
             let mut gate = self.gate.lock().unwrap();
-            self.take_to(&mut gate);
-            return gate.push(seq);
+            self.write_rest(&mut gate);
+            return gate.written.push(seq);
         }
         let end = self.end.load(Ordering::Relaxed);
         self.ring[(end % BATCH) as usize].store(seq, Ordering::Relaxed);
         self.end.store(end + 1, Ordering::Release);
         if self.held() >= BATCH {
-            self.write();
+            self.write_rest(&mut self.gate.lock().unwrap());
         }
     }
 
@@ -94,31 +109,53 @@ impl Outbox {
         self.end.load(Ordering::Acquire) - begin
     }
 
-    fn write(&self) {
-        self.take_to(&mut self.gate.lock().unwrap());
+    /// Before the worker waits.
+    fn write_replies(&self) {
+        let has_rest = || self.flaw != Flaw::ForgetsRest && self.has_rest.load(Ordering::Acquire);
+        if self.held() > 0 || has_rest() {
+            self.write_rest(&mut self.gate.lock().unwrap());
+        }
     }
 
-    fn take_to(&self, gate: &mut Vec<u64>) {
+    fn write_rest(&self, gate: &mut Gate) {
+        self.take_to(gate);
+        self.flush(gate);
+    }
+
+    fn flush(&self, gate: &mut Gate) {
+        let Gate { rest, written } = gate;
+        written.append(rest);
+        self.has_rest.store(false, Ordering::Release);
+    }
+
+    fn take_to(&self, gate: &mut Gate) {
         let looked = (self.flaw == Flaw::RepliesFirst).then(|| self.end.load(Ordering::Acquire));
+        if self.flaw != Flaw::SaysRestLast {
+            self.has_rest.store(true, Ordering::Release);
+        }
         let mut backlog = self.backlog.lock().unwrap();
         let begin = self.begin.load(Ordering::Relaxed);
         let end = looked.unwrap_or_else(|| self.end.load(Ordering::Acquire));
         if self.flaw == Flaw::SaysFirst {
             self.begin.store(end, Ordering::Release);
         }
-        gate.extend(
-            (begin..end).map(|at| self.ring[(at % BATCH) as usize].load(Ordering::Relaxed)),
-        );
+        let word = |at: u64| self.ring[(at % BATCH) as usize].load(Ordering::Relaxed);
+        gate.rest.extend((begin..end).map(word));
         if self.flaw != Flaw::SaysFirst {
             self.begin.store(end, Ordering::Release);
         }
-        gate.append(&mut backlog);
+        gate.rest.append(&mut backlog);
+        self.has_rest.store(true, Ordering::Release);
     }
 
     fn log(&self) {
         self.put();
         // Unless somebody else writes, who looks at it afterwards.
-        self.write();
+        let mut gate = self.gate.lock().unwrap();
+        self.take_to(&mut gate);
+        if !self.is_full {
+            self.flush(&mut gate);
+        }
     }
 
     fn put(&self) {
@@ -147,7 +184,7 @@ fn jobs_and_a_thread_that_logs(flaw: Flaw, jobs: u64, logs: u32) {
     let mut model = Builder::new();
     model.preemption_bound = Some(4);
     model.check(move || {
-        let outbox = Outbox::new(flaw);
+        let outbox = Outbox::new(flaw, false);
         let logger = {
             let outbox = outbox.clone();
             thread::spawn(move || (0..logs).for_each(|_| outbox.log()))
@@ -161,13 +198,36 @@ fn jobs_and_a_thread_that_logs(flaw: Flaw, jobs: u64, logs: u32) {
             outbox.reply(seq, had_logged);
         }
         logger.join().unwrap();
-        outbox.write();
+        outbox.write_replies();
         let mut next = 0;
-        for frame in &*outbox.gate.lock().unwrap() {
+        for frame in &outbox.gate.lock().unwrap().written {
             assert_eq!(frame & !RECORD, next, "a record comes with another job's reply");
             next += u64::from(frame & RECORD == 0);
         }
         assert_eq!(next, jobs, "each reply comes once");
+    });
+}
+
+/// Two jobs, and a thread that logs, for which the channel is full. Then the worker waits.
+fn jobs_and_a_thread_that_logs_in_vain(flaw: Flaw) {
+    let mut model = Builder::new();
+    model.preemption_bound = Some(4);
+    model.check(move || {
+        let outbox = Outbox::new(flaw, true);
+        let logger = {
+            let outbox = outbox.clone();
+            thread::spawn(move || outbox.log())
+        };
+        for seq in 0..2 {
+            outbox.begin(seq);
+            let had_logged = outbox.end();
+            outbox.reply(seq, had_logged);
+        }
+        outbox.write_replies();
+        logger.join().unwrap();
+        let gate = outbox.gate.lock().unwrap();
+        let replies = gate.written.iter().filter(|frame| **frame & RECORD == 0);
+        assert_eq!(replies.count(), 2, "a reply is left to nobody");
     });
 }
 
@@ -205,4 +265,21 @@ fn replies_are_looked_for_where_no_record_can_come_behind_them() {
 #[should_panic(expected = "a record comes")]
 fn what_is_taken_out_of_the_ring_is_copied_before_it_may_be_overwritten() {
     jobs_and_a_thread_that_logs(Flaw::SaysFirst, 5, 1);
+}
+
+#[test]
+fn no_reply_is_left_to_nobody() {
+    jobs_and_a_thread_that_logs_in_vain(Flaw::Nothing);
+}
+
+#[test]
+#[should_panic(expected = "a reply is left to nobody")]
+fn what_was_taken_and_not_written_is_seen_to_before_the_worker_waits() {
+    jobs_and_a_thread_that_logs_in_vain(Flaw::ForgetsRest);
+}
+
+#[test]
+#[should_panic(expected = "a reply is left to nobody")]
+fn that_something_is_taken_is_said_before_the_batch_is_shorter() {
+    jobs_and_a_thread_that_logs_in_vain(Flaw::SaysRestLast);
 }
