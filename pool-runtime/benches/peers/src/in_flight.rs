@@ -1,7 +1,8 @@
 //! Many no-ops in flight: hand all of them over, then wait for all of them, a handle each.
 //!
-//! Each turn takes some of it: the first time does not count, since whoever had the turn before has left
-//! the caches full of its own things, and a crowd like this is over in ten milliseconds.
+//! A turn is four such crowds. The first does not count: whoever had the turn before has left the caches
+//! full of its own things, and a crowd is over in ten milliseconds. Only procspawn, whose jobs take a
+//! hundred times as long, has one crowd a turn.
 //!
 //! Streams take part twice, with as many in flight as the others, and as they are by default, few
 //! jobs ahead; each time they are held against handles that are awaited with as many in flight: a
@@ -26,7 +27,7 @@ const PROCSPAWN_JOBS: usize = 1000;
 const FEW: usize = 16;
 /// Rounds that do not count.
 const WARM_UP: usize = 1;
-/// Of a turn, beside the first time.
+/// Crowds of a turn that count, behind the first.
 const TIMES: usize = 3;
 
 /// What is asked beside rayon, `spawn_blocking` and procspawn.

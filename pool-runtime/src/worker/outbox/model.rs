@@ -145,7 +145,9 @@ impl Outbox {
             self.begin.store(end, Ordering::Release);
         }
         gate.rest.append(&mut backlog);
-        self.has_rest.store(true, Ordering::Release);
+        if self.flaw == Flaw::SaysRestLast {
+            self.has_rest.store(true, Ordering::Release);
+        }
     }
 
     fn log(&self) {
