@@ -115,15 +115,14 @@ impl<T> JobHandle<T> {
     }
 
     /// Where the job is in its life.
-    #[inline]
     pub fn status(&self) -> JobStatus {
-        self.cell().status()
+        self.cell().look_at_status()
     }
 
     /// Whether the job has ended. Its outcome may be waited for without waiting.
     #[inline]
     pub fn is_finished(&self) -> bool {
-        self.status() == JobStatus::Ended
+        self.cell().status() == JobStatus::Ended
     }
 
     /// Gives the job up: queued, it never runs; running, it is asked to stop, and killed after its
@@ -266,7 +265,7 @@ impl<T> fmt::Debug for JobHandle<T> {
         f.debug_struct("JobHandle")
             .field("id", &self.id())
             .field("name", &self.name())
-            .field("status", &self.status())
+            .field("status", &self.cell().status())
             .finish_non_exhaustive()
     }
 }

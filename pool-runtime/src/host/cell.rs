@@ -221,6 +221,20 @@ impl Cell {
         self.course.status()
     }
 
+    /// The same after a look: a job that runs is seen to run, though its worker's greeting may lie
+    /// unread.
+    pub(crate) fn look_at_status(&self) -> JobStatus {
+        let status = self.status();
+        let may_run = status == JobStatus::Queued && self.attempt() > 0;
+        if !may_run || self.birth.is_foreign() {
+            return status;
+        }
+        if let Some((holder, _)) = self.place().holder() {
+            holder.look();
+        }
+        self.status()
+    }
+
     /// It is short, and there are few before it in its worker. Under the core's lock only.
     pub(super) fn set_near(&self) {
         self.flags.fetch_or(NEAR, Ordering::AcqRel);

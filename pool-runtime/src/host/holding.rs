@@ -22,6 +22,12 @@ impl Holder for Host {
         self.driver_runtime().cloned()
     }
 
+    fn look(&self) {
+        if !self.is_foreign() {
+            self.look_closely_at(|_, _| ());
+        }
+    }
+
     fn help(&self, cell: &Cell, asker: &Waker, has_given_way: bool) -> bool {
         self.give_way_or_look(cell, asker, has_given_way)
     }
