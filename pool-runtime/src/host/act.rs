@@ -195,7 +195,7 @@ impl Core {
             self.scheduler.submit_plain(self.now, task, number)
         };
         if let Some(task) = self.scheduler.get(key) {
-            task.cell.set_index(Some(key.index));
+            task.cell.set_index(Some(key.index()));
         }
         if self.scheduler.has_actions() {
             self.act(around, &mut Cause::default(), after);
@@ -302,6 +302,8 @@ impl Core {
         let Bounds { remaining, memory_limit } = bounds.unwrap_or_default();
         let Some(task) = self.scheduler.get(job) else { return 0 };
         let cell = &task.cell;
+        // Before its neighbours change: it is read together with them, and they are waited for.
+        let (number, raw) = (cell.number, cell.is_raw());
         let freed = if is_first { cell.release_permit() } else { 0 };
         let Some(seat) = self.seats.get(worker) else { return freed };
         let Some(link) = seat.link.as_ref().filter(|_| !seat.killed) else { return freed };
@@ -329,7 +331,6 @@ impl Core {
         }
         let prelude = Prelude { id: cell.id(), attempt, remaining };
         cell.hand_out(|arguments| {
-            let (number, raw) = (cell.number, cell.is_raw());
             link.run(&mut seat.frames, number, raw, prompt, prelude, arguments);
         });
         if !self.unflushed.iter().any(|other| Arc::ptr_eq(other, link)) {

@@ -443,8 +443,8 @@ impl<T> Scheduler<T> {
         let timers = std::mem::take(&mut self.timers);
         for (_, key, alarm) in timers {
             if alarm == Alarm::BackOff {
-                self.queue.end_rest(&mut self.jobs, key.index);
-                self.end(key.index, ending.clone());
+                self.queue.end_rest(&mut self.jobs, key.index());
+                self.end(key.index(), ending.clone());
             }
         }
     }

@@ -74,11 +74,27 @@ pub(crate) struct WorkerId {
     pub(crate) generation: u32,
 }
 
-/// A job the scheduler holds. A key of a job that has ended matches nothing.
+/// A job the scheduler holds: where, and which of all that were ever there. A key of a job that has
+/// ended matches nothing. One word, which travels in a register: two halves that are put side by side
+/// and moved right after are waited for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct JobKey {
-    pub(crate) index: u32,
-    pub(crate) generation: u32,
+pub(crate) struct JobKey(u64);
+
+impl JobKey {
+    #[inline]
+    pub(crate) fn new(index: u32, generation: u32) -> JobKey {
+        JobKey(u64::from(index) << 32 | u64::from(generation))
+    }
+
+    #[inline]
+    pub(crate) fn index(self) -> u32 {
+        (self.0 >> 32) as u32
+    }
+
+    #[inline]
+    pub(super) fn generation(self) -> u32 {
+        self.0 as u32
+    }
 }
 
 /// What a worker answered for the first job of its window.

@@ -249,7 +249,7 @@ impl<T> Jobs<T> {
         job.state = 0;
         let generation = job.generation;
         self.len += 1;
-        JobKey { index, generation }
+        JobKey::new(index, generation)
     }
 
     /// Apart from what is done for each job: a block is made on the stack. Gives its first record.
@@ -265,18 +265,19 @@ impl<T> Jobs<T> {
 
     /// The index of a job that has not ended.
     pub(super) fn find(&self, key: JobKey) -> Option<u32> {
-        let job = &self.blocks.get(key.index as usize / BLOCK)?[key.index as usize % BLOCK];
-        (job.generation == key.generation && job.payload.is_some()).then_some(key.index)
+        let index = key.index() as usize;
+        let job = &self.blocks.get(index / BLOCK)?[index % BLOCK];
+        (job.generation == key.generation() && job.payload.is_some()).then_some(key.index())
     }
 
     /// The job at this index, if there is one.
     pub(super) fn at(&self, index: u32) -> Option<(JobKey, &T)> {
         let job = self.blocks.get(index as usize / BLOCK)?.get(index as usize % BLOCK)?;
-        Some((JobKey { index, generation: job.generation }, job.payload.as_ref()?))
+        Some((JobKey::new(index, job.generation), job.payload.as_ref()?))
     }
 
     pub(super) fn key(&self, index: u32) -> JobKey {
-        JobKey { index, generation: self[index].generation }
+        JobKey::new(index, self[index].generation)
     }
 
     /// Forgets the job and gives back what it carried.
@@ -293,7 +294,7 @@ impl<T> Jobs<T> {
         let job = &mut self[index];
         let payload = job.payload.take()?;
         let rare = job.rare.take();
-        let key = JobKey { index, generation: job.generation };
+        let key = JobKey::new(index, job.generation);
         job.generation = job.generation.wrapping_add(1);
         job.link = Link::NONE;
         self.unused.put(index);
@@ -391,12 +392,12 @@ mod tests {
     fn the_key_of_an_ended_job_matches_nothing() {
         let mut jobs = Jobs::new();
         let old = jobs.insert(1u64, 0, None);
-        assert!(jobs.remove(old.index).is_some());
+        assert!(jobs.remove(old.index()).is_some());
         assert_eq!(jobs.find(old), None);
         let new = jobs.insert(2u64, 0, None);
-        assert_eq!(new.index, old.index);
+        assert_eq!(new.index(), old.index());
         assert_eq!(jobs.find(old), None);
-        assert_eq!(jobs.find(new), Some(new.index));
+        assert_eq!(jobs.find(new), Some(new.index()));
         assert_eq!(jobs.len(), 1);
     }
 
@@ -405,12 +406,12 @@ mod tests {
         let mut jobs = Jobs::new();
         let keys: Vec<_> = (0..3 * BLOCK).map(|n| jobs.insert(n, 0, None)).collect();
         for (n, key) in keys.iter().enumerate() {
-            assert_eq!((key.index as usize, *jobs[key.index].payload()), (n, n));
+            assert_eq!((key.index() as usize, *jobs[key.index()].payload()), (n, n));
         }
         for key in keys.iter().rev() {
-            assert!(jobs.remove(key.index).is_some());
+            assert!(jobs.remove(key.index()).is_some());
         }
-        assert_eq!((jobs.insert(7, 0, None).index, jobs.blocks.len()), (0, 3));
+        assert_eq!((jobs.insert(7, 0, None).index(), jobs.blocks.len()), (0, 3));
     }
 
     #[test]
@@ -418,7 +419,7 @@ mod tests {
         let mut jobs = Jobs::new();
         let all = 20 * BLOCK as u32;
         for n in 0..all {
-            assert_eq!(jobs.insert(n, 0, None).index, n);
+            assert_eq!(jobs.insert(n, 0, None).index(), n);
         }
         let mut free: Vec<u32> = (0..all).filter(|n| n % 7 == 3 || n / 64 == 5).collect();
         for index in free.iter().rev().step_by(2).chain(free.iter().rev().skip(1).step_by(2)) {
@@ -426,19 +427,19 @@ mod tests {
         }
         free.extend(all..all + 3);
         for index in free {
-            assert_eq!(jobs.insert(index, 0, None).index, index);
+            assert_eq!(jobs.insert(index, 0, None).index(), index);
         }
         for index in 0..all + 3 {
             assert_eq!(jobs.remove(index).map(|leaving| leaving.payload), Some(index));
         }
-        assert_eq!((jobs.len(), jobs.insert(0, 0, None).index), (0, 0));
+        assert_eq!((jobs.len(), jobs.insert(0, 0, None).index()), (0, 0));
     }
 
     #[test]
     fn attempts_are_counted_however_many_they_are() {
         let mut jobs = Jobs::new();
         let key = jobs.insert((), 0, None);
-        let job = &mut jobs[key.index];
+        let job = &mut jobs[key.index()];
         job.set_place(Place::Window(3));
         for n in 0..100 {
             assert_eq!(job.attempts(), n);

@@ -120,7 +120,7 @@ impl<T> Scheduler<T> {
         let key = self.jobs.insert(job, kind, Rare::of(terms, deadline));
         match deadline {
             Some((at, limit)) if at <= now && self.mode == Mode::Open => {
-                self.end(key.index, Ending::TimedOut(limit));
+                self.end(key.index(), Ending::TimedOut(limit));
                 return key;
             }
             Some((at, _)) if self.mode == Mode::Open => {
@@ -144,11 +144,11 @@ impl<T> Scheduler<T> {
     #[inline(always)]
     fn take_up(&mut self, now: Time, key: JobKey) {
         if self.mode != Mode::Open {
-            return self.end(key.index, Ending::PoolClosed);
+            return self.end(key.index(), Ending::PoolClosed);
         }
-        self.enqueue(now, key.index);
+        self.enqueue(now, key.index());
         // Behind a job that nobody takes it waits like that one, and wakes nobody.
-        if self.queue.first() == Some(key.index) || self.config.idle_timeout.is_some() {
+        if self.queue.first() == Some(key.index()) || self.config.idle_timeout.is_some() {
             self.conclude(now);
         }
     }
@@ -163,7 +163,7 @@ impl<T> Scheduler<T> {
     /// A job that has not ended.
     #[inline]
     pub(crate) fn get(&self, key: JobKey) -> Option<&T> {
-        self.jobs.at(key.index).filter(|(found, _)| *found == key).map(|(_, job)| job)
+        self.jobs.at(key.index()).filter(|(found, _)| *found == key).map(|(_, job)| job)
     }
 
     /// The job at this index, and its key, if there is one.

@@ -66,7 +66,7 @@ impl World {
     pub(super) fn check_nobody_was_passed_over(&self, number: usize) -> Result<(), Violation> {
         let jobs = &self.scheduler.jobs;
         let job = &self.jobs[number];
-        let order = jobs[job.key.index].order;
+        let order = jobs[job.key.index()].order;
         for priority in PRIORITIES {
             let waiting = self.scheduler.queue.of(jobs, priority);
             if priority > job.terms.priority {

@@ -184,7 +184,7 @@ impl World {
                 job.replied = None;
                 job.answered = false;
                 job.failure = None;
-                job.order = self.scheduler.jobs[job.key.index].order;
+                job.order = self.scheduler.jobs[job.key.index()].order;
                 job.order_at = job.counted();
                 let expected = self.expected(number);
                 ensure!(brief == (expected <= 50_000), "job {number} takes {expected} ns: {brief}");

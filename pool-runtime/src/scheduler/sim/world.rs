@@ -215,7 +215,7 @@ impl World {
         let kind = dice.below(4) as u16;
         let poison = dice.percent(3) && self.dies > 0;
         self.jobs.push(ModelJob {
-            key: JobKey { index: u32::MAX, generation: 0 },
+            key: JobKey::new(u32::MAX, 0),
             kind,
             terms: Arc::clone(&terms),
             deadline,
@@ -327,7 +327,7 @@ impl World {
         };
         let job = match self.jobs.iter().rev().find(|job| job.ending.is_some()) {
             Some(job) => job.key,
-            None => JobKey { index: 5, generation: 99 },
+            None => JobKey::new(5, 99),
         };
         self.count("stale event");
         let exit = WorkerExit::Unknown;
