@@ -301,20 +301,15 @@ impl Canceller {
 /// ```
 pub fn block_on<F: Future>(future: F) -> F::Output {
     let mut future = pin!(future);
-    // One that is inside of another one, or was left by a panic, makes its own.
-    let own = UNPARK.try_with(Local::take).ok().flatten().unwrap_or_else(Unpark::new);
-    let (unpark, waker) = &own;
-    let mut cx = Context::from_waker(waker);
-    let output = loop {
-        if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
-            break output;
-        }
-        while !unpark.woken.swap(false, Ordering::Acquire) {
-            thread::park();
-        }
-    };
-    let _ = UNPARK.try_with(|spare| spare.set(Some(own)));
-    output
+    let done = PARKER.try_with(|parker| {
+        let _in_use = parker.begin()?;
+        Some(parker.drive(future.as_mut()))
+    });
+    match done {
+        Ok(Some(output)) => output,
+        // One that is inside of another one, or of a destructor of this thread, makes its own.
+        Ok(None) | Err(_) => Parker::new().drive(future),
+    }
 }
 
 /// Wakes a thread that [`block_on`] blocks.
@@ -325,18 +320,48 @@ struct Unpark {
 }
 
 thread_local! {
-    /// This thread's, while it is not in use. Who wakes it late, for something that is over,
-    /// causes one more look at most.
-    static UNPARK: Local<Option<(Arc<Unpark>, Waker)>> = const { Local::new(None) };
+    /// This thread's. Who wakes it late, for something that is over, causes one more look at most.
+    static PARKER: Parker = Parker::new();
 }
 
-impl Unpark {
-    /// With its waker, which most calls only lend out.
-    fn new() -> (Arc<Unpark>, Waker) {
+/// With its waker, which most calls only lend out.
+struct Parker {
+    unpark: Arc<Unpark>,
+    waker: Waker,
+    is_in_use: Local<bool>,
+}
+
+/// Somebody parks by it.
+struct InUse<'a>(&'a Local<bool>);
+
+impl Drop for InUse<'_> {
+    fn drop(&mut self) {
+        self.0.set(false);
+    }
+}
+
+impl Parker {
+    fn new() -> Parker {
         let unpark = Unpark { thread: thread::current(), woken: AtomicBool::new(false) };
         let unpark = Arc::new(unpark);
         let waker = Waker::from(unpark.clone());
-        (unpark, waker)
+        Parker { unpark, waker, is_in_use: Local::new(false) }
+    }
+
+    fn begin(&self) -> Option<InUse<'_>> {
+        (!self.is_in_use.replace(true)).then(|| InUse(&self.is_in_use))
+    }
+
+    fn drive<F: Future>(&self, mut future: Pin<&mut F>) -> F::Output {
+        let mut cx = Context::from_waker(&self.waker);
+        loop {
+            if let Poll::Ready(output) = future.as_mut().poll(&mut cx) {
+                return output;
+            }
+            while !self.unpark.woken.swap(false, Ordering::Acquire) {
+                thread::park();
+            }
+        }
     }
 }
 

@@ -264,6 +264,12 @@ impl Host {
 
     /// Brings news into the core; never waits for its lock.
     pub(super) fn enter(&self, news: News) {
+        self.bring(news);
+    }
+
+    /// The same for those who do so all the time.
+    #[inline(always)]
+    pub(super) fn bring(&self, news: News) {
         // To try a lock that another processor has takes the lock away from there.
         if !self.is_driver_at_work() {
             if let Some(inner) = self.try_lock() {
@@ -279,6 +285,7 @@ impl Host {
         }
     }
 
+    #[inline]
     fn is_driver_at_work(&self) -> bool {
         self.driver_at_work.load(Ordering::SeqCst)
     }

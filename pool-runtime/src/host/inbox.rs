@@ -51,6 +51,7 @@ impl Mail {
         self.jobs.len() as u64
     }
 
+    #[inline]
     fn put(&mut self, news: News) {
         match news {
             News::Submit(cell) => self.jobs.push_back(cell),
@@ -100,6 +101,7 @@ impl Inbox {
 
     /// True if the inbox was empty: whoever put in what lies there already has seen to it that
     /// somebody comes.
+    #[inline]
     pub(super) fn put(&self, news: News) -> bool {
         let mut mail = self.mail();
         mail.put(news);

@@ -12,7 +12,7 @@ impl Host {
     pub(crate) fn submit(&self, cell: CellRef) {
         match self.may_wait() && !cell.is_special() {
             true => self.submit_behind(cell),
-            false => self.enter(News::Submit(cell)),
+            false => self.bring(News::Submit(cell)),
         }
     }
 
