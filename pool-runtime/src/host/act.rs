@@ -409,8 +409,9 @@ impl Core {
         }
         // Most are, and let go at once: whoever awaits the job has the cell at hand in a moment, and it
         // would have to be fetched back.
-        if !is_bare {
-            after.tasks.push(task);
+        match is_bare {
+            true => Cell::let_go(task.cell),
+            false => after.tasks.push(task),
         }
     }
 

@@ -10,7 +10,7 @@ use std::task::Waker;
 use tokio::runtime::Handle;
 
 use super::backlog::{Backlog, Share};
-use super::cell::{CellRef, Leftover, Manner};
+use super::cell::{Cell, CellRef, Leftover, Manner};
 use super::large;
 use super::link::Link;
 use super::room::Room;
@@ -78,7 +78,7 @@ impl After {
         }
         empty(&mut self.leftovers, drop);
         empty(&mut self.cells, drop);
-        empty(&mut self.tasks, drop);
+        empty(&mut self.tasks, |task| Cell::let_go(task.cell));
         wake_all(&mut self.wakers);
         large::free(driver, large);
         if self.wakers.capacity() > KEPT {

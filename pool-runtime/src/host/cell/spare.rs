@@ -1,9 +1,9 @@
 //! Cells that nobody has any more, kept for the next jobs.
 //!
-//! A cell is allocated by who submits its job and freed by who awaits it. That was a tenth of what a
-//! short job cost the host, since an allocator keeps few blocks of a kind at hand. So a thread keeps some
-//! cells, and passes on what it has too many of, a tray at a time, over a rack from which others take
-//! it. Both have little room: what finds none is freed.
+//! A cell is allocated by who submits its job and freed by who awaits it, or by the driver if nobody does
+//! any more. That was a tenth of what a short job cost the host, since an allocator keeps few blocks of a
+//! kind at hand. So a thread keeps some cells, and passes on what it has too many of, a tray at a time,
+//! over a rack from which others take it. Both have little room: what finds none is freed.
 //!
 //! Nobody waits here: a rack that somebody else has at this moment is passed by. (And if that was a
 //! thread that a fork has left behind, it is passed by for ever.)
