@@ -8,7 +8,10 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use futures_core::Stream as _;
-use pool::{Call, EventStream, Pool, PoolEvent, Priority, RetryPolicy, call, pool_job, submit};
+use pool::{
+    Call, EventStream, JobHandle, JobStatus, Pool, PoolEvent, Priority, RetryPolicy, call,
+    pool_job, submit,
+};
 use pool_tests::jobs::{self, Death};
 use pool_tests::{isolated, pids, scratch, wait_until};
 
@@ -158,28 +161,45 @@ impl Wake for HoldsUp {
     }
 }
 
+/// Looks at a pool whose driver stands still, while its worker has begun a job and nobody has read
+/// that it is up.
+fn look_while_a_greeting_lies_unread(look: impl FnOnce(&Pool, &JobHandle<u32>)) {
+    let pool = Pool::new(1).unwrap();
+    let (first, second, gate) = (scratch("first"), scratch("second"), scratch("gate"));
+    let dies = submit!(pool => jobs::hold, &first, &gate);
+    let runs = submit!(pool => jobs::hold, &second, &gate);
+    wait_until("it runs", || !pids(&first).is_empty());
+    let (holds_up, hears, goes_on) = HoldsUp::new(pool.events());
+    holds_up.wake();
+    jobs::send(pids(&first)[0], rustix::process::Signal::KILL);
+    hears.recv().unwrap();
+    // The driver stands still, and the next worker has got its job already.
+    wait_until("it runs, too", || !pids(&second).is_empty());
+    look(&pool, &runs);
+    drop(goes_on);
+    assert!(dies.wait().is_err());
+    jobs::open(&gate);
+    runs.wait().unwrap();
+}
+
 #[pool::test]
 fn a_job_runs_though_its_workers_greeting_lies_unread() {
     isolated(|| {
-        let pool = Pool::new(1).unwrap();
-        let (first, second, gate) = (scratch("first"), scratch("second"), scratch("gate"));
-        let dies = submit!(pool => jobs::hold, &first, &gate);
-        let runs = submit!(pool => jobs::hold, &second, &gate);
-        wait_until("it runs", || !pids(&first).is_empty());
-        let (holds_up, hears, goes_on) = HoldsUp::new(pool.events());
-        holds_up.wake();
-        jobs::send(pids(&first)[0], rustix::process::Signal::KILL);
-        hears.recv().unwrap();
-        // The driver stands still, and the next worker has got its job already.
-        wait_until("it runs, too", || !pids(&second).is_empty());
-        let snapshot = pool.snapshot();
-        let running: Vec<_> = snapshot.running.iter().map(|job| job.id).collect();
-        assert_eq!((running, snapshot.oldest_queued), (vec![runs.id()], None));
-        let stats = pool.stats();
-        assert_eq!((stats.running, stats.queued), (1, 0));
-        drop(goes_on);
-        assert!(dies.wait().is_err());
-        jobs::open(&gate);
-        runs.wait().unwrap();
+        look_while_a_greeting_lies_unread(|pool, runs| {
+            let snapshot = pool.snapshot();
+            let running: Vec<_> = snapshot.running.iter().map(|job| job.id).collect();
+            assert_eq!((running, snapshot.oldest_queued), (vec![runs.id()], None));
+            let stats = pool.stats();
+            assert_eq!((stats.running, stats.queued), (1, 0));
+        });
+    });
+}
+
+#[pool::test]
+fn the_handle_of_such_a_job_says_that_it_runs() {
+    isolated(|| {
+        look_while_a_greeting_lies_unread(|_, runs| {
+            assert_eq!(runs.status(), JobStatus::Running);
+        });
     });
 }
