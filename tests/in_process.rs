@@ -479,7 +479,8 @@ fn in_a_job_there_is_no_global_pool_but_one_can_be_built() {
 #[pool::test]
 fn queues_streams_and_events_work_on_threads() {
     isolated(|| {
-        let pool = threads(2).build().unwrap();
+        // Two that were up before anybody asked for events are not enough for all of it.
+        let pool = threads(2).max_jobs_per_worker(100).build().unwrap();
         let mut events = pool.events();
         let queue = JobQueue::new();
         let handles: Vec<_> =
