@@ -39,6 +39,11 @@ fn quick_or_held(gate: Option<PathBuf>) {
     }
 }
 
+#[pool_job]
+fn doze(length: Duration) {
+    thread::sleep(length);
+}
+
 /// What the global pool says in a worker, which has none.
 #[pool_job]
 fn global_numbers() -> bool {
@@ -397,6 +402,23 @@ fn waits_and_runs_are_as_long_as_they_were() {
         assert!(wait.max() >= waited && run.max() >= waited, "{wait:?} {run:?}");
         assert!(wait.quantile(1.0) <= Duration::from_secs(60), "{wait:?}");
         assert!(run.quantile(0.0) < run.quantile(1.0), "{run:?}");
+    });
+}
+
+/// The shortest share looks at the clock: see the worker's.
+#[pool::test]
+fn long_runs_among_the_shortest_are_as_many_and_as_long_as_they_were() {
+    isolated(|| {
+        let pool = Pool::new(1).unwrap();
+        let long = |n| if n % 200 == 150 { Duration::from_millis(20) } else { Duration::ZERO };
+        let calls = (0..2000).map(|n| call!(doze, long(n)));
+        let handles: Vec<_> = calls.map(|call| pool.submit(call)).collect();
+        handles.into_iter().for_each(|handle| handle.wait().unwrap());
+        let run = pool.stats().run;
+        assert_eq!(run.count(), 2000);
+        assert!(run.quantile(0.9955) >= Duration::from_millis(19), "{run:?}");
+        assert!(run.mean() * 2000 >= Duration::from_millis(190), "{run:?}");
+        assert!(run.quantile(0.5) < Duration::from_millis(1), "{run:?}");
     });
 }
 

@@ -53,7 +53,7 @@ fn all_frames<K: Kind>(limit: u64, mut source: Pieces<'_>, in_place: bool) -> Fr
         let prelude =
             |header: &Header<K>| if header.flags.has(Flags::CTX) { PRELUDE_LEN } else { 0 };
         let is_fine = |header: &Header<K>| in_place && header.len as usize >= prelude(header);
-        if let Some((mut header, body)) = reader.next_in_place(is_fine) {
+        if let Some((mut header, body, _)) = reader.next_in_place(is_fine) {
             let body = &body[prelude(&header)..];
             header.len = body.len() as u32;
             frames.push((header, body.to_vec()));

@@ -376,7 +376,7 @@ impl Desk {
             let check = |header: &_| Answer::check(header, link.sent(), limit);
             // Most are of this kind.
             let is_done = |header: &Header<_>| header.kind == ToHost::Done && check(header).is_ok();
-            if let Some((header, body)) = self.reader.next_in_place(is_done) {
+            if let Some((header, body, _)) = self.reader.next_in_place(is_done) {
                 let is_bloated = heard(link, &mut self.answered, &header).map_err(words)?;
                 let mut output = FrameBody::Lies(body);
                 let done = core.done(around, link, &header, &mut output, is_bloated, after);

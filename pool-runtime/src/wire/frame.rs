@@ -186,6 +186,15 @@ impl<K: Kind> Header<K> {
         K::from_byte(kind)
     }
 
+    /// Whether `bytes` begin with a whole frame of the same kind, with the same flags and job.
+    #[inline]
+    pub(crate) fn is_like_first_of(&self, bytes: &[u8]) -> bool {
+        let Some(head) = bytes.first_chunk::<HEADER_LEN>() else { return false };
+        let len = u32::from_le_bytes(part(head, 0));
+        let first = Header { len, ..*self };
+        u64::from_le_bytes(part(head, 0)) == first.words()[0] && bytes.len() >= first.frame_len()
+    }
+
     /// Checks everything that can be said of a header by itself.
     #[inline]
     pub(crate) fn decode(bytes: &[u8; HEADER_LEN], limit: u64) -> Result<Self, WireFault> {
@@ -298,6 +307,25 @@ mod tests {
             seq: 0,
         };
         assert!(Header::<ToHost>::decode(&header.encode(), u64::MAX).is_err());
+    }
+
+    #[test]
+    fn a_frame_is_like_another_one_whatever_its_length_and_seq() {
+        let (kind, flags) = (ToWorker::Run, Flags::CTX);
+        let header = Header { len: 3, kind, flags, job: 7, seq: 1 };
+        let frame = |header: Header<ToWorker>| {
+            [&header.encode()[..], &vec![0; header.len as usize]].concat()
+        };
+        let is_like = |other: Header<ToWorker>| header.is_like_first_of(&frame(other));
+        assert!(is_like(header) && is_like(Header { len: 9, seq: 2, ..header }));
+        assert!(!is_like(Header { job: 8, ..header }));
+        assert!(!is_like(Header { flags: flags.and(Flags::FLUSH), ..header }));
+        assert!(!is_like(Header { kind: ToWorker::Shutdown, ..header }));
+        let bytes = frame(header);
+        for len in 0..bytes.len() {
+            assert!(!header.is_like_first_of(&bytes[..len]));
+        }
+        assert!(header.is_like_first_of(&[bytes, vec![1; 5]].concat()));
     }
 
     #[test]

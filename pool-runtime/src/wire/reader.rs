@@ -188,13 +188,13 @@ impl<K: Kind> FrameReader<K> {
         Ok(Some(Frame { header, prelude: self.prelude.take(), body }))
     }
 
-    /// The next frame if it lies here as a whole, and its body, where its prelude is if it has one.
-    /// What is odd about it is left to [`next`](Self::next).
+    /// The next frame if it lies here as a whole: its header, its body, where its prelude is if it has
+    /// one, and what lies behind it. What is odd about it is left to [`next`](Self::next).
     #[inline(always)]
     pub(crate) fn next_in_place(
         &mut self,
         is_fine: impl FnOnce(&Header<K>) -> bool,
-    ) -> Option<(Header<K>, &[u8])> {
+    ) -> Option<(Header<K>, &[u8], &[u8])> {
         if self.head.is_some() {
             return None;
         }
@@ -205,7 +205,7 @@ impl<K: Kind> FrameReader<K> {
             return None;
         }
         self.parsed += header.frame_len();
-        Some((header, body))
+        Some((header, body, &frame[header.frame_len()..]))
     }
 
     /// Whether there may be a frame that is whole.
@@ -314,7 +314,7 @@ mod tests {
             loop {
                 // Both ways in turn, as it happens.
                 if bodies.len() % 2 == 1 {
-                    if let Some((header, body)) = reader.next_in_place(|_| true) {
+                    if let Some((header, body, _)) = reader.next_in_place(|_| true) {
                         assert_eq!(header.seq, bodies.len() as u64);
                         bodies.push(body.to_vec());
                         continue;

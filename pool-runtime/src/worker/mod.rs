@@ -10,6 +10,7 @@
 //! Exit codes of a worker that ends by itself: 0 when the host said so or hung up, 70 when it
 //! could not start or does not understand its host. Everything else is a job's doing.
 
+mod clock;
 mod guard;
 mod outbox;
 mod panic;

@@ -35,6 +35,8 @@ mod batch;
 const NO_SEQ: u64 = u64::MAX;
 /// Bytes of records that wait to be written.
 const BACKLOG: usize = 256 * 1024;
+/// Some small replies.
+const MARGIN: u64 = 512;
 /// How long a thread that logs waits for a host that does not read.
 const PATIENCE: Duration = Duration::from_millis(100);
 
@@ -221,6 +223,12 @@ impl Outbox {
     #[inline]
     pub(super) fn holds_back(&self) -> bool {
         self.batch.held() > 0 || self.has_rest.load(Ordering::Acquire)
+    }
+
+    /// Whether some small replies more would not be too many.
+    #[inline]
+    pub(super) fn has_room(&self) -> bool {
+        self.batch.held() < BATCH - MARGIN
     }
 
     /// Writes the replies that were held back, unless the host has seen them.

@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use tokio::runtime::Runtime;
 
+use super::clock::{Lap, LapClock};
 use super::outbox::Outbox;
 use super::panic;
 use crate::context::{About, CancelWatch, JobContext, Running};
@@ -47,8 +48,7 @@ pub(super) struct Worker {
     /// For async jobs; made at the first of them.
     runtime: OnceCell<Runtime>,
     states: StateStore,
-    /// When the last job ended by the clock, if nothing was waited for or written since.
-    clock: Cell<Option<u64>>,
+    clock: LapClock,
     /// The job that was answered last.
     answered: Cell<u64>,
     /// Whether to look for the next job before sleeping.
@@ -77,7 +77,7 @@ impl Worker {
     ) -> Self {
         let (runtime, states) = (OnceCell::new(), StateStore::default());
         let spinner = Spinner::new(welcome.spins);
-        let (clock, answered) = (Cell::new(None), Cell::new(0));
+        let (clock, answered) = (LapClock::default(), Cell::new(0));
         let is_new = Cell::new(true);
         Worker { outbox, watch, table, welcome, runtime, states, clock, answered, spinner, is_new }
     }
@@ -125,10 +125,11 @@ impl Worker {
                     && header.flags.has(Flags::CTX)
                     && !header.flags.has(Flags::BIG)
             };
-            if let Some((header, body)) = frames.next_in_place(is_small) {
+            if let Some((header, body, behind)) = frames.next_in_place(is_small) {
                 let done = match body.split_first_chunk() {
                     Some((prelude, body)) if self.watch.recorder.claim(header.seq) => {
-                        self.run(&header, &Prelude::decode(prelude), FrameBody::Lies(body))
+                        let (prelude, body) = (Prelude::decode(prelude), FrameBody::Lies(body));
+                        self.run(&header, &prelude, body, || header.is_like_first_of(behind))
                     }
                     Some(_) => self.pass(header.seq),
                     None => Err(Farewell::Confused),
@@ -149,7 +150,7 @@ impl Worker {
                     ToWorker::Run => {
                         let claim = || self.watch.recorder.claim(header.seq);
                         let done = match (claimed.take().unwrap_or_else(claim), prelude) {
-                            (true, Some(prelude)) => self.run(&header, &prelude, body),
+                            (true, Some(prelude)) => self.run(&header, &prelude, body, || false),
                             (true, None) => Err(Farewell::Confused),
                             (false, _) => self.pass(header.seq),
                         };
@@ -161,7 +162,7 @@ impl Worker {
                     ToWorker::Welcome => return Over::Broken(Farewell::Confused),
                 },
                 Ok(None) => {
-                    self.clock.set(None);
+                    self.clock.stop();
                     match self.fill(&channel, &mut frames) {
                         Ok(0) => return Over::HostGone,
                         Ok(_) => {}
@@ -207,18 +208,20 @@ impl Worker {
         self.outbox.send(ToHost::Passed, Flags::NONE, seq, 0, &[])
     }
 
+    /// `goes_on`: whether a job of the same function lies behind this one, and nothing is to be written
+    /// before it.
     fn run(
         &self,
         header: &Header<ToWorker>,
         prelude: &Prelude,
         body: FrameBody<'_>,
+        goes_on: impl FnOnce() -> bool,
     ) -> Result<(), Farewell> {
         if header.flags.has(Flags::FLUSH) && self.outbox.holds_back() {
             self.outbox.write_replies()?;
-            self.clock.set(None);
+            self.clock.stop();
         }
-        // One look at the clock serves as an end and as a beginning.
-        let started = self.clock.take().unwrap_or_else(os::nanos);
+        self.clock.begin(header.job, os::nanos);
         let Some(job) = self.table.entry(header.job) else { return Err(Farewell::Confused) };
         self.follow_host();
         self.outbox.begin(header.seq);
@@ -252,19 +255,18 @@ impl Worker {
             os::flush_c_stdout();
         }
         self.outbox.end();
-        let ended = os::nanos();
+        let goes_on = || self.outbox.has_room() && goes_on();
+        let Lap { took, ended } = self.clock.end(goes_on, os::nanos);
         // A job that has closed the channel has ended its worker, whatever it returns, and the next one
         // must not pay for it. Of the shortest this is seen when something is read or written next.
-        let is_worth_a_look = ended.saturating_sub(started) >= WORTH_A_LOOK;
-        if is_worth_a_look && !self.outbox.channel().is_open() {
+        if took >= WORTH_A_LOOK && !self.outbox.channel().is_open() {
             return Err(Farewell::ChannelLost);
         }
-        self.clock.set(Some(ended));
-        let took = coarse::encode(Duration::from_nanos(ended.saturating_sub(started)));
+        let took = coarse::encode(Duration::from_nanos(took));
         self.outbox.conclude(header.seq)?;
         self.answered.set(header.seq);
         let reply = |kind, flags, body: &[u8]| {
-            self.outbox.reply(kind, flags, header.seq, took, body, Some(ended))
+            self.outbox.reply(kind, flags, header.seq, took, body, ended)
         };
         let limit = self.welcome.max_payload;
         let size = output.bytes.len() as u64;
@@ -287,7 +289,7 @@ impl Worker {
         };
         // What it took to write replies is not the next job's.
         if !self.outbox.holds_back() {
-            self.clock.set(None);
+            self.clock.stop();
         }
         replied
     }
