@@ -230,8 +230,16 @@ impl Core {
         self.act(around, cause, after);
     }
 
-    /// Hands out jobs in the place of those that were answered.
-    pub(super) fn conclude(&mut self, around: &Around, after: &mut After) {
+    /// After answers of this worker: the job that it has now can run, and others are handed out in the
+    /// place of those that have ended.
+    pub(super) fn conclude(&mut self, around: &Around, worker: WorkerId, after: &mut After) {
+        if let Some(seat) = self.seats.get(worker).filter(|seat| seat.has_new_head) {
+            seat.has_new_head = false;
+            if let Some(&(_, job)) = seat.window.front() {
+                let head = self.scheduler.get(job);
+                seat.begin_head(head, around, &mut after.wakers, &mut after.trace);
+            }
+        }
         self.scheduler.conclude(self.now);
         self.act(around, &mut Cause::default(), after);
     }

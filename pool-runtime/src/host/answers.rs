@@ -10,7 +10,7 @@ use super::news::Around;
 use super::seats::{Seat, take_due};
 use crate::scheduler::{Event, JobKey, Reply, WorkerId};
 use crate::stats::Progress;
-use crate::trace::Record;
+use crate::trace::{self, Record};
 use crate::wire::{Flags, FrameBody, Header, ToHost, WireFault, coarse};
 
 /// The job behind one that is answered, and its seq.
@@ -42,7 +42,10 @@ impl Core {
         if self.scheduler.has_actions() {
             self.act(around, &mut Cause::default(), after);
         }
-        self.begin_next(around, worker, next, after);
+        // Else nobody hears of those that are answered by now as well that they could run.
+        if link.journal.is_some() || around.hub.is_watched() || trace::HAS_SPANS {
+            self.begin_next(around, worker, next, after);
+        }
         Ok(())
     }
 
@@ -94,6 +97,7 @@ impl Core {
         let Some(seat) = self.seats.get(worker).filter(is_heard) else { return Ok(None) };
         let job = take_due(&mut seat.window, seq)?;
         let next = seat.window.front().copied();
+        seat.has_new_head = next.is_some();
         if next.is_none() {
             seat.begin_head(None, around, &mut after.wakers, &mut after.trace);
         }
@@ -104,6 +108,7 @@ impl Core {
     #[inline]
     fn begin_next(&mut self, around: &Around, worker: WorkerId, next: Next, after: &mut After) {
         if let (Some(next), Some(seat)) = (next, self.seats.get(worker)) {
+            seat.has_new_head = false;
             if seat.window.front() == Some(&next) {
                 let head = self.scheduler.get(next.1);
                 seat.begin_head(head, around, &mut after.wakers, &mut after.trace);

@@ -207,7 +207,7 @@ impl Desk {
                 if let Err(fault) = core.answer(&host.around, link, answer, false, after) {
                     link.condemn(words(fault));
                 }
-                core.conclude(&host.around, after);
+                core.conclude(&host.around, link.worker, after);
             });
         }
     }
@@ -276,7 +276,7 @@ impl Desk {
                 let parsed = self.parse(host, core, link, drained, after);
                 // Before jobs are handed out: it gets no more.
                 let parsed = parsed.map_err(|reason| link.condemn(reason));
-                core.conclude(&host.around, after);
+                core.conclude(&host.around, link.worker, after);
                 parsed
             });
             match parsed {

@@ -78,7 +78,7 @@ impl Core {
         if let Err(fault) = self.book(around, link, (from, until), &bytes, after) {
             link.condemn(fault.to_string());
         }
-        self.conclude(around, after);
+        self.conclude(around, link.worker, after);
     }
 
     /// Books the frames in `bytes`, the first of which is at offset `from` of the ring, up to the

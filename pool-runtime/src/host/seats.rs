@@ -28,6 +28,8 @@ pub(super) struct Seat {
     pub(super) link: Option<Arc<Link>>,
     /// Jobs handed over and not answered, in order, with their seq. The scheduler has them.
     pub(super) window: VecDeque<(u64, JobKey)>,
+    /// The job at the front of the window has not heard yet that it can run.
+    pub(super) has_new_head: bool,
     /// Frames for it that are not in its link's out-buffer yet.
     pub(super) frames: Vec<u8>,
     /// The last job in these whose reply somebody is going to look for.
@@ -52,10 +54,19 @@ impl Seats {
     /// Makes a place for a new life.
     pub(super) fn launch(&mut self, worker: WorkerId) {
         let (window, frames) = (VecDeque::new(), Vec::new());
-        let (is_up, killed) = (false, false);
-        let (link, watched, is_brief) = (None, None, false);
-        let seat =
-            Seat { worker, link, window, frames, watched, is_brief, booked: 0, is_up, killed };
+        let (link, watched, booked) = (None, None, 0);
+        let seat = Seat {
+            worker,
+            link,
+            window,
+            has_new_head: false,
+            frames,
+            watched,
+            is_brief: false,
+            booked,
+            is_up: false,
+            killed: false,
+        };
         if let Some(place) = self.0.get_mut(worker.slot as usize) {
             *place = Some(seat);
         }
