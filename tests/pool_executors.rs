@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use pool::{JobHandle, Pool, pool_job, submit};
 use pool_tests::jobs;
-use pool_tests::{isolated, scratch, wait_until};
+use pool_tests::{isolated, lines, scratch, wait_until};
 
 /// A job that needs the time of its worker's runtime, and a future that cannot change threads.
 #[pool_job]
@@ -344,6 +344,32 @@ fn a_wait_inside_of_a_future_loses_no_wake_up() {
                 }
                 Poll::Pending
             }));
+        }
+    });
+}
+
+/// Where no worker can run while they are submitted, jobs in a row are left for the driver or for
+/// whoever waits.
+#[cfg(target_os = "linux")]
+#[pool::test]
+fn on_one_processor_jobs_in_a_row_run_whoever_waits_for_them_or_nobody() {
+    use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+    isolated(|| {
+        let all = sched_getaffinity(None).unwrap();
+        let mut one = CpuSet::new();
+        one.set((0..CpuSet::MAX_CPU).find(|cpu| all.is_set(*cpu)).unwrap());
+        sched_setaffinity(None, &one).unwrap();
+        let pool = Pool::new(2).unwrap();
+        let file = scratch("file");
+        for _ in 0..100 {
+            drop(submit!(pool => jobs::note, &file, "here"));
+        }
+        wait_until("all have run, and nobody has waited", || lines(&file).len() == 100);
+        for n in 0..50 {
+            let jobs: Vec<_> = (0..=n).map(|n| submit!(pool => jobs::echo, n)).collect();
+            let sum = || jobs.into_iter().map(|job| job.wait().unwrap()).sum::<u64>();
+            let sum = if n % 2 == 0 { sum() } else { thread::spawn(sum).join().unwrap() };
+            assert_eq!(sum, n * (n + 1) / 2);
         }
     });
 }

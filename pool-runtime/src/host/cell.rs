@@ -30,6 +30,7 @@ pub(crate) use self::place::{Holder, Manner, Numbered, Place, PoolNumber};
 pub(crate) use self::slot::{Arguments, Leftover};
 use self::slot::{Locked, Rare, Slot};
 use self::words::Small;
+use super::row;
 use crate::error::{JobError, JobErrorKind, Subject};
 use crate::id::JobId;
 use crate::policy::JobOptions;
@@ -243,9 +244,16 @@ impl Cell {
     /// For whoever is about to ask for the outcome. True: if there is none yet, there may be one after
     /// others have had their turn, so that it is worth while to ask again. See `help.rs`.
     pub(crate) fn give_way_or_look(&self, asker: &Waker) -> bool {
+        if self.status() == JobStatus::Ended || self.birth.is_foreign() {
+            return false;
+        }
+        if row::ends() && self.attempt() == 0 {
+            if let Some((holder, _)) = self.place().holder() {
+                holder.let_in();
+            }
+        }
         let flags = self.flags.load(Ordering::Relaxed);
-        let is_near = flags & (NEAR | ASKED) != 0 && self.status() != JobStatus::Ended;
-        if !is_near || self.birth.is_foreign() {
+        if flags & (NEAR | ASKED) == 0 {
             return false;
         }
         let is_worth_while = |(holder, _): (Arc<dyn Holder>, i64)| {

@@ -3,8 +3,8 @@
 //! 1. Whoever has news tries the lock. Got it: drain the inbox, feed, act on what the scheduler
 //!    says, unlock, and look at the inbox once more. Not: put the news into the inbox and try
 //!    once more; whoever holds the lock looks after it is unlocked, so nothing is left behind. A lock
-//!    that the driver has is not tried, nor is any by who submits a job behind others that no worker
-//!    takes, if the driver comes soon.
+//!    that the driver has is not tried, nor is any by who submits a job that may as well wait until the
+//!    driver comes, if that is soon (`submit.rs`).
 //! 2. A thread that came to submit does at most [`COMBINE`] entries for others, then leaves the
 //!    rest to the driver, which waits for the lock, as does who only wants to see what is there.
 //! 3. Under the lock nothing of a user's runs: wakers are woken and values are dropped after it,
@@ -37,6 +37,7 @@ use super::launch::LaunchPlan;
 use super::looks::Looks;
 use super::news::{Around, News};
 use super::room::Room;
+use super::row;
 use crate::os::fork_depth;
 use crate::scheduler::{Config, Readiness, Time, WorkerId};
 use crate::stats::WorkReport;
@@ -64,6 +65,8 @@ pub(crate) struct Host {
     pub(super) is_backed_up: AtomicBool,
     /// Something was left behind for whoever comes next, since the driver has come by its clock.
     pub(super) has_left_some: AtomicBool,
+    /// There is one processor: a worker cannot run while somebody submits.
+    pub(super) is_on_one: bool,
     /// Places in the queue.
     pub(crate) room: Room,
     /// How many workers it has at most.
@@ -112,6 +115,13 @@ impl Drop for AtWork<'_> {
 
 impl Host {
     pub(crate) fn new(config: Config, plan: LaunchPlan, queue_capacity: usize) -> Arc<Host> {
+        Self::on(row::is_on_one_processor(), config, plan, queue_capacity)
+    }
+
+    fn on(is_on_one: bool, config: Config, plan: LaunchPlan, queue_capacity: usize) -> Arc<Host> {
+        if is_on_one {
+            row::begin_to_count();
+        }
         let workers = config.workers;
         let looks = Looks::new(plan.spin);
         Arc::new_cyclic(|me: &Weak<Host>| {
@@ -128,6 +138,7 @@ impl Host {
                 is_due_soon: AtomicBool::new(false),
                 is_backed_up: AtomicBool::new(false),
                 has_left_some: AtomicBool::new(false),
+                is_on_one,
                 room: Room::new(queue_capacity),
                 workers,
                 bell: Notify::new(),
@@ -227,15 +238,6 @@ impl Host {
         self.around.closed.store(true, Ordering::Release);
         self.room.close();
         self.enter(News::Shutdown);
-    }
-
-    /// How the jobs that have ended so far did so.
-    pub(crate) fn totals(&self) -> WorkReport {
-        // The lock of a fork child may have been held by a thread that it does not have.
-        match self.is_foreign() {
-            true => WorkReport::default(),
-            false => self.look_at(|core, _| core.ledger.ended()),
-        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -405,9 +407,11 @@ impl Host {
             self.bell.notify_one();
         }
         // Wake the driver if it would look too late.
-        let due = scheduler.poll_timeout();
+        // Whoever submits several jobs in a row leaves the next ones to it.
+        let soon = self.is_one_of_several().then(|| inner.core.now + SOON);
+        let due = scheduler.poll_timeout().into_iter().chain(soon).min();
         if due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed)) {
-            self.arm(&mut inner, None);
+            self.arm(&mut inner, soon);
             self.bell.notify_one();
         }
         // Submitters look at it all the time: it is only written to where it changes.
@@ -508,6 +512,10 @@ mod tests {
 
     /// A host without a driver: nothing happens but what the test does.
     fn host() -> Arc<Host> {
+        host_on(false)
+    }
+
+    fn host_on(is_on_one: bool) -> Arc<Host> {
         let config = Config {
             workers: 1,
             window: 1,
@@ -534,7 +542,7 @@ mod tests {
             fingerprint: 0,
             spin: false,
         };
-        Host::new(config, plan, 10)
+        Host::on(is_on_one, config, plan, 10)
     }
 
     /// A job on its way to the host.
@@ -582,6 +590,42 @@ mod tests {
         assert_eq!((host.stats().queued, host.stats().cancelled), (0, 3));
     }
 
+    /// A job that is submitted, and how many lie in the inbox then.
+    fn submit(host: &Arc<Host>) -> (CellRef, usize) {
+        let cell = cell(host);
+        host.submit(cell.clone());
+        (cell, host.inbox.len())
+    }
+
+    fn is_rung(host: &Host) -> bool {
+        let mut rung = std::pin::pin!(host.bell.notified());
+        rung.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_ready()
+    }
+
+    #[test]
+    fn on_one_processor_jobs_in_a_row_are_left_for_the_driver_or_for_whoever_waits() {
+        for is_on_one in [false, true] {
+            let host = host_on(is_on_one);
+            // Its worker is to be started, for which the driver is rung as well.
+            let (first, _) = submit(&host);
+            assert!(is_rung(&host) && !first.give_way_or_look(Waker::noop()));
+            let several = 4;
+            for n in 1..=several {
+                assert_eq!(submit(&host).1, 0);
+                assert_eq!(is_rung(&host), is_on_one && n == several, "{n}");
+            }
+            let left: Vec<_> = (1..=3).map(|n| (n, submit(&host))).collect();
+            for (n, (cell, in_inbox)) in &left {
+                assert_eq!((*in_inbox, cell.attempt()), (if is_on_one { *n } else { 0 }, 0));
+            }
+            // The driver was told that it comes soon, and need not be told again.
+            assert!(!is_rung(&host));
+            assert!(!left[0].1.0.give_way_or_look(Waker::noop()));
+            assert_eq!(host.inbox.len(), 0);
+            assert_eq!(host.lock().core.scheduler.queued(), 1 + several + 3);
+        }
+    }
+
     /// Its driver has left.
     #[test]
     fn a_pool_at_rest_refuses_all_that_came_late_however_many_they_are() {
@@ -620,8 +664,7 @@ mod tests {
         });
         assert!(std::panic::catch_unwind(panics).is_err());
         assert!(!host.is_driver_at_work());
-        let mut rung = std::pin::pin!(host.bell.notified());
-        assert!(rung.as_mut().poll(&mut std::task::Context::from_waker(Waker::noop())).is_ready());
+        assert!(is_rung(&host));
     }
 
     /// Whoever has had the lock has to look at the inbox after it, or a job lies there until

@@ -28,6 +28,12 @@ impl Holder for Host {
         }
     }
 
+    fn let_in(&self) {
+        if !self.is_foreign() {
+            Host::let_in(self);
+        }
+    }
+
     fn help(&self, cell: &Cell, asker: &Waker, has_given_way: bool) -> bool {
         self.give_way_or_look(cell, asker, has_given_way)
     }

@@ -40,6 +40,7 @@ mod picture;
 mod pokes;
 mod race;
 mod room;
+mod row;
 pub(crate) mod seats;
 mod shares;
 mod submit;

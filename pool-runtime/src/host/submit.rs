@@ -1,24 +1,47 @@
 //! The way of a job into the pool: at once, or behind others together with many.
+//!
+//! Behind others that no worker takes a job may as well lie in the inbox until the driver comes, if that
+//! is soon; and so may one of several in a [row](super::row), unless somebody waits for it.
 
 use std::sync::atomic::{Ordering, fence};
 
 use super::cell::CellRef;
 use super::core::Host;
 use super::news::News;
+use super::row;
 
 impl Host {
-    /// Hands in a job that holds a place in the queue. Behind others that no worker takes, it may as
-    /// well lie in the inbox until the driver comes, if that is soon: it enters with many at once.
+    /// Hands in a job that holds a place in the queue.
     pub(crate) fn submit(&self, cell: CellRef) {
-        match self.may_wait() && !cell.is_special() {
+        if self.is_on_one {
+            row::goes_on();
+        }
+        let may_wait = self.may_wait() || self.is_one_of_several() && self.comes_soon();
+        match may_wait && !cell.is_special() {
             true => self.submit_behind(cell),
             false => self.bring(News::Submit(cell)),
         }
     }
 
+    /// Whether this thread has submitted several jobs in a row, and no worker can run while it does.
+    pub(super) fn is_one_of_several(&self) -> bool {
+        self.is_on_one && row::is_long()
+    }
+
+    /// Somebody waits for a job that no worker has: it may have been left behind.
+    pub(super) fn let_in(&self) {
+        if self.is_on_one {
+            self.catch_up();
+        }
+    }
+
     /// Whether jobs that are like others need not enter now.
     fn may_wait(&self) -> bool {
-        self.is_backed_up.load(Ordering::Relaxed) && self.is_due_soon.load(Ordering::Relaxed)
+        self.is_backed_up.load(Ordering::Relaxed) && self.comes_soon()
+    }
+
+    fn comes_soon(&self) -> bool {
+        self.is_due_soon.load(Ordering::Relaxed)
     }
 
     /// Those that were handed in one [behind](Self::submit_behind) the other enter.

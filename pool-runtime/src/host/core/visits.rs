@@ -9,6 +9,7 @@ use super::super::after::After;
 use super::super::news::News;
 use super::Host;
 use crate::scheduler::Readiness;
+use crate::stats::WorkReport;
 
 impl Host {
     /// Whether every worker has been up, and if not, why; registers `cx` while that is open.
@@ -24,6 +25,15 @@ impl Host {
         drop(inner);
         self.catch_up();
         (readiness, trouble)
+    }
+
+    /// How the jobs that have ended so far did so.
+    pub(crate) fn totals(&self) -> WorkReport {
+        // The lock of a fork child may have been held by a thread that it does not have.
+        match self.is_foreign() {
+            true => WorkReport::default(),
+            false => self.look_at(|core, _| core.ledger.ended()),
+        }
     }
 
     /// A still picture: nothing moves while `look` sees the core, and how many jobs lie in the
