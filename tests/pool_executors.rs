@@ -8,7 +8,7 @@ use std::task::{Context, Poll, RawWaker, RawWakerVTable, Wake, Waker};
 use std::thread;
 use std::time::Duration;
 
-use pool::{JobHandle, Pool, pool_job, submit};
+use pool::{JobHandle, Pool, call, pool_job, submit};
 use pool_tests::jobs;
 use pool_tests::{isolated, lines, scratch, wait_until};
 
@@ -370,6 +370,13 @@ fn on_one_processor_jobs_in_a_row_run_whoever_waits_for_them_or_nobody() {
             let sum = || jobs.into_iter().map(|job| job.wait().unwrap()).sum::<u64>();
             let sum = if n % 2 == 0 { sum() } else { thread::spawn(sum).join().unwrap() };
             assert_eq!(sum, n * (n + 1) / 2);
+            let calls = || (0..=n).map(|n| call!(jobs::echo, n));
+            for in_flight in [1, 7, 100] {
+                let ordered = pool.map(calls()).max_in_flight(in_flight).blocking();
+                assert_eq!(ordered.map(Result::unwrap).sum::<u64>(), sum);
+                let unordered = pool.map(calls()).unordered().max_in_flight(in_flight).blocking();
+                assert_eq!(unordered.map(Result::unwrap).sum::<u64>(), sum);
+            }
         }
     });
 }

@@ -13,14 +13,13 @@ use super::row;
 impl Host {
     /// Hands in a job that holds a place in the queue.
     pub(crate) fn submit(&self, cell: CellRef) {
+        if self.may_wait() && !cell.is_special() {
+            return self.submit_behind(cell);
+        }
         if self.is_on_one {
             row::goes_on();
         }
-        let may_wait = self.may_wait() || self.is_one_of_several() && self.comes_soon();
-        match may_wait && !cell.is_special() {
-            true => self.submit_behind(cell),
-            false => self.bring(News::Submit(cell)),
-        }
+        self.bring(News::Submit(cell));
     }
 
     /// Whether this thread has submitted several jobs in a row, and no worker can run while it does.
@@ -37,11 +36,8 @@ impl Host {
 
     /// Whether jobs that are like others need not enter now.
     fn may_wait(&self) -> bool {
-        self.is_backed_up.load(Ordering::Relaxed) && self.comes_soon()
-    }
-
-    fn comes_soon(&self) -> bool {
         self.is_due_soon.load(Ordering::Relaxed)
+            && (self.is_backed_up.load(Ordering::Relaxed) || self.is_one_of_several())
     }
 
     /// Those that were handed in one [behind](Self::submit_behind) the other enter.
@@ -55,6 +51,9 @@ impl Host {
     /// before that if it takes a while: the driver comes for them, and is woken for it only if
     /// it would not come soon.
     pub(crate) fn submit_behind(&self, cell: CellRef) {
+        if self.is_on_one {
+            row::goes_on();
+        }
         let is_first = self.inbox.put_job(cell);
         if !self.has_left_some.load(Ordering::Relaxed) {
             self.has_left_some.store(true, Ordering::Relaxed);
