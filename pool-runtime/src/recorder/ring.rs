@@ -281,11 +281,16 @@ mod tests {
                     worker.put(at, &stamped(at, words), &[]);
                     at += (words * WORD) as u64;
                     n += 1;
+                    // Where there is one processor only, half a round at a time.
+                    if n % 64 == 0 {
+                        thread::yield_now();
+                    }
                 }
             });
             let (mut from, mut copies) = (0, 0);
             while copies < 200 {
                 if !host.has_news(from) {
+                    thread::yield_now();
                     continue;
                 }
                 let Some(bytes) = host.peek(from) else {
