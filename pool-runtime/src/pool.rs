@@ -71,6 +71,9 @@ impl Pool {
     /// Hands a job over, at once: never blocks, never panics. A refusal is what the handle
     /// resolves to.
     ///
+    /// Where there is one processor only, jobs that a thread submits in a row go to the workers together:
+    /// when it awaits one of them, or within a millisecond.
+    ///
     /// # Errors
     ///
     /// The handle resolves to `QueueFull`, `PoolClosed`, `UnknownJob`, `Encode`,

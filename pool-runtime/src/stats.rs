@@ -96,8 +96,9 @@ pub struct Stats {
     pub restarts: u64,
     /// How long jobs waited for their first run: from the moment at which the pool accepted the job
     /// (or took it from a [`JobQueue`](crate::JobQueue)) to the moment at which it could run in a
-    /// worker. One entry for each job that came so far. Behind others that wait, jobs are taken in
-    /// many at a time, so up to a millisecond of their wait may be missing.
+    /// worker. One entry for each job that came so far. Behind others that wait, and where several are
+    /// submitted in a row on one processor, jobs are taken in many at a time, so up to a millisecond
+    /// of their wait may be missing.
     pub wait: Histogram,
     /// How long attempts took: what the worker has measured, where it has answered; else from the
     /// moment at which the attempt could run there to its end, however that came. Of a function that

@@ -119,9 +119,7 @@ impl Host {
     }
 
     fn on(is_on_one: bool, config: Config, plan: LaunchPlan, queue_capacity: usize) -> Arc<Host> {
-        if is_on_one {
-            row::begin_to_count();
-        }
+        row::begin_to_count(is_on_one);
         let workers = config.workers;
         let looks = Looks::new(plan.spin);
         Arc::new_cyclic(|me: &Weak<Host>| {
@@ -406,11 +404,12 @@ impl Host {
             after.wakers.extend(self.rest.set());
             self.bell.notify_one();
         }
-        // Wake the driver if it would look too late.
-        // Whoever submits several jobs in a row leaves the next ones to it.
-        let soon = self.is_one_of_several().then(|| inner.core.now + SOON);
+        // Wake the driver if it would look too late. It comes again for what follows in a row.
+        let soon = driver.is_none() && self.is_one_of_several();
+        let soon = soon.then(|| inner.core.now + SOON);
         let due = scheduler.poll_timeout().into_iter().chain(soon).min();
         if due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed)) {
+            self.has_left_some.fetch_or(soon.is_some(), Ordering::Relaxed);
             self.arm(&mut inner, soon);
             self.bell.notify_one();
         }
@@ -418,6 +417,10 @@ impl Host {
         let is_backed_up = inner.core.scheduler.is_backed_up();
         if self.is_backed_up.load(Ordering::Relaxed) != is_backed_up {
             self.is_backed_up.store(is_backed_up, Ordering::Relaxed);
+        }
+        if driver.is_some() {
+            // What wakers submit on its thread is no row.
+            row::ends();
         }
         drop(inner);
         drop(driver);
@@ -614,6 +617,12 @@ mod tests {
                 assert_eq!(submit(&host).1, 0);
                 assert_eq!(is_rung(&host), is_on_one && n == several, "{n}");
             }
+            let tick = || {
+                std::thread::scope(|scope| scope.spawn(|| host.tick()).join().map(|_| ())).unwrap();
+                host.is_due_soon.load(Ordering::SeqCst)
+            };
+            // The driver has a look, and comes again.
+            assert_eq!(tick(), is_on_one);
             let left: Vec<_> = (1..=3).map(|n| (n, submit(&host))).collect();
             for (n, (cell, in_inbox)) in &left {
                 assert_eq!((*in_inbox, cell.attempt()), (if is_on_one { *n } else { 0 }, 0));
@@ -623,6 +632,8 @@ mod tests {
             assert!(!left[0].1.0.give_way_or_look(Waker::noop()));
             assert_eq!(host.inbox.len(), 0);
             assert_eq!(host.lock().core.scheduler.queued(), 1 + several + 3);
+            // For those that were left it comes once more, and then no more.
+            assert_eq!([tick(), tick()], [is_on_one, false]);
         }
     }
 

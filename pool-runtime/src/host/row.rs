@@ -25,9 +25,9 @@ pub(super) fn is_on_one_processor() -> bool {
     thread::available_parallelism().is_ok_and(|n| n.get() == 1)
 }
 
-/// From here on it is counted by threads that wait as well.
-pub(super) fn begin_to_count() {
-    COUNTS.store(true, Ordering::Relaxed);
+/// If there is, those that wait count as well from here on.
+pub(super) fn begin_to_count(is_on_one: bool) {
+    COUNTS.fetch_or(is_on_one, Ordering::Relaxed);
 }
 
 /// This thread submits a job, and it counts.
