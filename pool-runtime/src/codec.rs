@@ -19,13 +19,12 @@ use std::ffi::{CStr, CString, OsStr, OsString};
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
-use serde::de::value::{self, UnitDeserializer};
 use serde::de::{DeserializeOwned, Visitor};
 use serde::{Deserialize, Deserializer as _, Serialize};
 
 use crate::registry::{Encoded, Fault};
 use crate::wire::Buffer;
-use bytes::{Bin, ByteString, RawDeserializer};
+use bytes::{Bin, ByteString, NilDeserializer, RawDeserializer};
 
 type Reader<'a> = rmp_serde::Deserializer<
     rmp_serde::decode::ReadRefReader<'a, [u8]>,
@@ -47,7 +46,7 @@ pub(crate) fn encode<T: Serialize + ?Sized>(value: &T) -> Result<Buffer, String>
 pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
     // What many jobs give: nothing is to be read.
     if size_of::<T>() == 0 && *bytes == [NIL] {
-        if let Ok(value) = T::deserialize(UnitDeserializer::<value::Error>::new()) {
+        if let Ok(value) = T::deserialize(NilDeserializer) {
             return Ok(value);
         }
     }

@@ -72,7 +72,7 @@ impl Pool {
     /// resolves to.
     ///
     /// Where there is one processor only, jobs that a thread submits in a row go to the workers together:
-    /// when it awaits one of them, or within a millisecond.
+    /// when it awaits a job, or within two milliseconds.
     ///
     /// # Errors
     ///
@@ -124,6 +124,13 @@ impl Pool {
         }
     }
 
+    /// This thread waits: what was left behind enters.
+    pub(crate) fn let_in(&self) {
+        if let Some(host) = self.host() {
+            host.let_in();
+        }
+    }
+
     /// Looks for replies to short jobs, for a moment at most, until `is_found`.
     pub(crate) fn look_for_replies(&self, is_found: impl Fn() -> bool) {
         if let Some(host) = self.host() {
@@ -143,7 +150,10 @@ impl Pool {
     pub async fn reserve(&self) -> Result<Permit<'_>, Closed> {
         match &*self.0 {
             Route::Workers(host) if !host.is_foreign() => {
-                let place = host.room.acquire().await.ok_or(Closed)?;
+                let place = match host.try_acquire() {
+                    Some(place) => place,
+                    None => host.room.acquire().await.ok_or(Closed)?,
+                };
                 Ok(Permit { host, place })
             }
             Route::Workers(_) | Route::Broken(_) => Err(Closed),
@@ -285,7 +295,7 @@ impl Pool {
         match &*self.0 {
             Route::Broken(error) => Err(JobErrorKind::WorkerStart(error.to_string())),
             Route::Workers(host) if host.is_closed() => Err(JobErrorKind::PoolClosed),
-            Route::Workers(host) => match host.room.try_acquire() {
+            Route::Workers(host) => match host.try_acquire() {
                 Some(place) => Ok((host, place)),
                 None if host.is_closed() => Err(JobErrorKind::PoolClosed),
                 None => Err(JobErrorKind::QueueFull),

@@ -97,13 +97,13 @@ pub struct Stats {
     /// How long jobs waited for their first run: from the moment at which the pool accepted the job
     /// (or took it from a [`JobQueue`](crate::JobQueue)) to the moment at which it could run in a
     /// worker. One entry for each job that came so far. Behind others that wait, and where several are
-    /// submitted in a row on one processor, jobs are taken in many at a time, so up to a millisecond
+    /// submitted in a row on one processor, jobs are taken in many at a time, so up to two milliseconds
     /// of their wait may be missing.
     pub wait: Histogram,
     /// How long attempts took: what the worker has measured, where it has answered; else from the
     /// moment at which the attempt could run there to its end, however that came. Of a function that
     /// takes less than half a microsecond up to eight jobs in a row are measured together, and each
-    /// counts as its part; if one of them was long, one counts as that. One entry for each attempt that
+    /// counts as its part; what they took beyond that counts as the last one's. One entry for each attempt that
     /// has ended, so there are as many as there are [`jobs_done`](WorkerStats::jobs_done) in all
     /// workers.
     pub run: Histogram,

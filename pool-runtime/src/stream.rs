@@ -391,6 +391,9 @@ impl<J: Job, I: Iterator<Item = Call<J>>> JobStream<J, I> {
             self.pull_some(cx);
             has_ended = self.ahead.has_ended();
         }
+        if !has_ended {
+            self.pool.let_in();
+        }
         // Of many somebody else takes in the replies, and sleeping costs little for each.
         if !has_ended && self.ahead.len() <= FEW {
             self.pool.look_for_replies(|| self.ahead.has_ended());

@@ -324,6 +324,7 @@ impl Core {
         let is_first_there = seat.window.is_empty();
         seat.window.push_back((seq, job));
         if is_first_there {
+            seat.has_new_head = false;
             seat.begin_head(Some(task), around, &mut after.wakers, &mut after.trace);
         }
         seat.is_brief = brief && link.journal.is_none() && seat.is_up;

@@ -247,7 +247,9 @@ impl Cell {
         if self.status() == JobStatus::Ended || self.birth.is_foreign() {
             return false;
         }
-        if row::ends() && self.attempt() == 0 {
+        // It, or others of this thread, may have been left behind.
+        let may_be_left = row::is_long() || self.attempt() == 0;
+        if row::ends() && may_be_left {
             if let Some((holder, _)) = self.place().holder() {
                 holder.let_in();
             }

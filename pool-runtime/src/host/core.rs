@@ -405,8 +405,9 @@ impl Host {
             self.bell.notify_one();
         }
         // Wake the driver if it would look too late. It comes again for what follows in a row.
-        let soon = driver.is_none() && self.is_one_of_several();
-        let soon = soon.then(|| inner.core.now + SOON);
+        let now = inner.core.now;
+        let soon = driver.is_none() && self.is_on_one && row::is_dense(now);
+        let soon = soon.then(|| now + SOON);
         let due = scheduler.poll_timeout().into_iter().chain(soon).min();
         if due.is_some_and(|due| inner.armed.is_none_or(|armed| due < armed)) {
             self.has_left_some.fetch_or(soon.is_some(), Ordering::Relaxed);
@@ -635,6 +636,18 @@ mod tests {
             // For those that were left it comes once more, and then no more.
             assert_eq!([tick(), tick()], [is_on_one, false]);
         }
+    }
+
+    #[test]
+    fn what_was_left_behind_enters_before_the_queue_is_said_to_be_full() {
+        let host = host_on(true);
+        let in_inbox = (0..9).map(|_| submit(&host).1).max();
+        assert!(in_inbox > Some(0));
+        while let Some(place) = host.room.try_acquire() {
+            place.keep();
+        }
+        assert!(host.try_acquire().is_none());
+        assert_eq!(host.inbox.len(), 0);
     }
 
     /// Its driver has left.

@@ -25,14 +25,10 @@ use super::cell::{Cell, JobStatus};
 use super::core::Host;
 use super::link::Link;
 use super::news::News;
-use super::row;
 
 impl Host {
     /// Looks for the replies to short jobs, for a moment at most, until `is_found`.
     pub(crate) fn look_for_replies(&self, is_found: impl Fn() -> bool) {
-        if row::ends() && !self.is_foreign() {
-            self.let_in();
-        }
         if self.is_foreign() || !self.around.looks.spinner.is_on() {
             return;
         }

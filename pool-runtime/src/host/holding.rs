@@ -29,9 +29,7 @@ impl Holder for Host {
     }
 
     fn let_in(&self) {
-        if !self.is_foreign() {
-            Host::let_in(self);
-        }
+        Host::let_in(self);
     }
 
     fn help(&self, cell: &Cell, asker: &Waker, has_given_way: bool) -> bool {

@@ -8,6 +8,7 @@ use std::sync::atomic::{Ordering, fence};
 use super::cell::CellRef;
 use super::core::Host;
 use super::news::News;
+use super::room::Place as RoomPlace;
 use super::row;
 
 impl Host {
@@ -27,10 +28,22 @@ impl Host {
         self.is_on_one && row::is_long()
     }
 
-    /// Somebody waits for a job that no worker has: it may have been left behind.
-    pub(super) fn let_in(&self) {
-        if self.is_on_one {
+    /// This thread waits: what was left behind enters.
+    pub(crate) fn let_in(&self) {
+        if row::ends() && self.is_on_one && !self.is_foreign() {
             self.catch_up();
+        }
+    }
+
+    /// A place in the queue, though those that were left behind may have to enter for it.
+    #[inline]
+    pub(crate) fn try_acquire(&self) -> Option<RoomPlace<'_>> {
+        match self.room.try_acquire() {
+            None if self.is_on_one => {
+                self.let_in();
+                self.room.try_acquire()
+            }
+            place => place,
         }
     }
 

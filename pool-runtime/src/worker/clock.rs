@@ -5,7 +5,8 @@
 //! row, some of its jobs in a row share a look, and each is told to have taken its part of the time.
 //! If that comes to more than the shortest take, one of them was long: all but the last were told
 //! to be short by then, so the last is told to be it, and from there on each job has a look again. So
-//! what all took together is told as it was, and the long ones are as many and as long.
+//! what all took together is told as it was, and where one of them is long now and then, there are as
+//! many long ones as there were, and as long.
 
 use std::cell::Cell;
 
@@ -40,11 +41,14 @@ pub(super) struct Lap {
 }
 
 impl LapClock {
-    /// Something else is done, which is nobody's time.
+    /// Something else is done, which is nobody's time. If somebody counted on another job behind it that
+    /// did not come, what those took together is not told, and each has a look again.
     #[inline]
     pub(super) fn stop(&self) {
         self.since.set(None);
-        self.unlooked.set(0);
+        if self.unlooked.replace(0) > 0 {
+            self.streak.set(0);
+        }
     }
 
     /// A job of this function begins.
@@ -58,7 +62,7 @@ impl LapClock {
         }
     }
 
-    /// It has ended. `goes_on`: another one of its function begins at once.
+    /// It has ended. `goes_on`: another one of its function is sure to begin at once.
     #[inline]
     pub(super) fn end(&self, goes_on: impl FnOnce() -> bool, now: impl FnOnce() -> u64) -> Lap {
         let unlooked = self.unlooked.get();
@@ -138,6 +142,16 @@ mod tests {
             let behind = &laps[long[0] + 1..][..STREAK as usize];
             assert_eq!(looks(behind), behind.len());
         }
+    }
+
+    #[test]
+    fn what_does_not_go_on_after_all_is_looked_at_again() {
+        let (clock, now) = (LapClock::default(), Cell::new(0));
+        run(&clock, &now, &[(3, 100); 20]);
+        clock.begin(3, || now.get());
+        assert_eq!(clock.end(|| true, || unreachable!()).ended, None);
+        clock.stop();
+        assert_eq!(looks(&run(&clock, &now, &[(3, 100); 9])), 9);
     }
 
     #[test]

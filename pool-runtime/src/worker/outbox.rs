@@ -35,7 +35,7 @@ mod batch;
 const NO_SEQ: u64 = u64::MAX;
 /// Bytes of records that wait to be written.
 const BACKLOG: usize = 256 * 1024;
-/// Some small replies.
+/// More than a small reply has.
 const MARGIN: u64 = 512;
 /// How long a thread that logs waits for a host that does not read.
 const PATIENCE: Duration = Duration::from_millis(100);
@@ -225,10 +225,10 @@ impl Outbox {
         self.batch.held() > 0 || self.has_rest.load(Ordering::Acquire)
     }
 
-    /// Whether some small replies more would not be too many.
+    /// Whether a small reply is surely held back.
     #[inline]
     pub(super) fn has_room(&self) -> bool {
-        self.batch.held() < BATCH - MARGIN
+        self.batch.held() < BATCH - MARGIN && !self.had_logged.load(Ordering::Relaxed)
     }
 
     /// Writes the replies that were held back, unless the host has seen them.

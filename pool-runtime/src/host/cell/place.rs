@@ -30,7 +30,7 @@ pub(crate) trait Holder: Send + Sync + UnwindSafe + RefUnwindSafe {
     /// Looks whether one of its workers has begun a job before it was known to be up.
     fn look(&self) {}
 
-    /// Somebody waits for a job that no worker has: it may have been left behind.
+    /// Somebody waits for a job: what was left behind enters.
     fn let_in(&self) {}
 
     /// Looks for the outcome of a job, or of any other, for a moment. Whether it is worth while to ask
