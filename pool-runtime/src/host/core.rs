@@ -609,15 +609,20 @@ mod tests {
     #[test]
     fn on_one_processor_jobs_in_a_row_are_left_for_the_driver_or_for_whoever_waits() {
         for is_on_one in [false, true] {
-            let host = host_on(is_on_one);
-            // Its worker is to be started, for which the driver is rung as well.
-            let (first, _) = submit(&host);
-            assert!(is_rung(&host) && !first.give_way_or_look(Waker::noop()));
             let several = 4;
-            for n in 1..=several {
-                assert_eq!(submit(&host).1, 0);
-                assert_eq!(is_rung(&host), is_on_one && n == several, "{n}");
-            }
+            // Once more if this thread was held up: then they were no row.
+            let host = loop {
+                let host = host_on(is_on_one);
+                // Its worker is to be started, for which the driver is rung as well.
+                let (first, _) = submit(&host);
+                assert!(is_rung(&host) && !first.give_way_or_look(Waker::noop()));
+                let began = host.now();
+                let rung = [(); 4].map(|()| (submit(&host).1, is_rung(&host)));
+                if host.now().since(began) < SOON {
+                    assert_eq!(rung, [(0, false), (0, false), (0, false), (0, is_on_one)]);
+                    break host;
+                }
+            };
             let tick = || {
                 std::thread::scope(|scope| scope.spawn(|| host.tick()).join().map(|_| ())).unwrap();
                 host.is_due_soon.load(Ordering::SeqCst)
@@ -641,7 +646,7 @@ mod tests {
     #[test]
     fn what_was_left_behind_enters_before_the_queue_is_said_to_be_full() {
         let host = host_on(true);
-        let in_inbox = (0..9).map(|_| submit(&host).1).max();
+        let in_inbox = (0..40).map(|_| submit(&host).1).max();
         assert!(in_inbox > Some(0));
         while let Some(place) = host.room.try_acquire() {
             place.keep();
